@@ -1,0 +1,103 @@
+//! Records on their way into a store: what `add` encoded or `load` read.
+
+use crate::error::{Error, Result, reserve};
+
+/// Where bytes lie: a range in one chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// The index of the chunk.
+    pub chunk: u32,
+    /// The first byte in the chunk.
+    pub start: u32,
+    /// The number of bytes.
+    pub len: u32,
+}
+
+/// A range of bytes in a record, comma or colon excluded, that holds the value of a field
+/// which the incoming model had not set (see DESIGN "Set and unset").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unset {
+    /// The first byte of the value, counted from the start of the record.
+    pub start: u32,
+    /// One past its last byte.
+    pub end: u32,
+}
+
+/// One record of a [`Batch`].
+#[derive(Debug, Clone, Copy)]
+pub struct Item {
+    /// The record.
+    pub record: Span,
+    /// The canonical key text (see [`crate::key`]): a part of the record where the text stands
+    /// there as it is, else bytes of their own.
+    pub key: Span,
+    /// [`crate::key::hash`] of the key text.
+    pub hash: u64,
+    /// The record's unset fields: a range of [`Batch::unset`].
+    pub unset: (u32, u32),
+}
+
+/// Records with their keys, in arrival order.
+///
+/// A chunk of records is laid out as the file is: a record, then `,\n`, so that a dump can
+/// write whole runs of records at once. Keys that are not a part of their record stand in
+/// chunks of their own.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The bytes of records and of keys.
+    pub chunks: Vec<Vec<u8>>,
+    /// The records, in arrival order.
+    pub items: Vec<Item>,
+    /// Unset fields of all records, each record's in order of position.
+    pub unset: Vec<Unset>,
+    records: Option<u32>,
+    keys: Option<u32>,
+}
+
+/// A chunk is closed when it holds this many bytes; spans count in `u32`.
+const CHUNK: usize = 1 << 20;
+
+impl Batch {
+    /// The chunk to append the next record to, and its index. Its length is where the record
+    /// begins.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn open_records(&mut self) -> Result<(u32, &mut Vec<u8>)> {
+        self.records = Some(open(&mut self.chunks, self.records)?);
+        let index = self.records.unwrap_or_default();
+        Ok((index, &mut self.chunks[index as usize]))
+    }
+
+    /// The chunk to append the next built key to, and its index.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn open_keys(&mut self) -> Result<(u32, &mut Vec<u8>)> {
+        self.keys = Some(open(&mut self.chunks, self.keys)?);
+        let index = self.keys.unwrap_or_default();
+        Ok((index, &mut self.chunks[index as usize]))
+    }
+
+    /// The bytes of a span.
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.chunks[span.chunk as usize][span.start as usize..(span.start + span.len) as usize]
+    }
+}
+
+/// The index of a chunk with room: the current one, or a new one where that is full.
+fn open(chunks: &mut Vec<Vec<u8>>, current: Option<u32>) -> Result<u32> {
+    if let Some(index) = current
+        && chunks[index as usize].len() < CHUNK
+    {
+        return Ok(index);
+    }
+    let index = u32::try_from(chunks.len()).map_err(|_| Error::OutOfMemory { bytes: CHUNK })?;
+    reserve(chunks, 1)?;
+    let mut chunk = Vec::new();
+    // A lone record needs no megabyte; what follows a full chunk will probably fill the next.
+    reserve(&mut chunk, if current.is_none() { 1 << 10 } else { CHUNK + CHUNK / 8 })?;
+    chunks.push(chunk);
+    Ok(index)
+}

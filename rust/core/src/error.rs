@@ -1,0 +1,82 @@
+//! The one error type of the crate.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The result of everything here that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in the core.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Memory for data could not be had; nothing was changed.
+    #[error("out of memory: {bytes} more bytes could not be had")]
+    OutOfMemory {
+        /// How many bytes were asked for.
+        bytes: usize,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "write", "rename", "sync".
+        action: &'static str,
+        /// The file or folder that it was tried on.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A text that is not the JSON that was expected.
+    #[error("{what} at byte {at} ({path})")]
+    Json {
+        /// What is wrong.
+        what: String,
+        /// The byte offset in the text.
+        at: usize,
+        /// Where in the document, as `$.field[3]`.
+        path: String,
+    },
+    /// A file whose content does not fit what is known of it.
+    #[error("{}: {what}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// A folder or file that another process or thread keeps locked.
+    #[error("{} is locked by {holder}", path.display())]
+    Locked {
+        /// What is locked.
+        path: PathBuf,
+        /// Who holds it, as far as known.
+        holder: String,
+    },
+    /// The merge of two records failed.
+    #[error("{what}")]
+    Merge {
+        /// The index of the incoming item in its batch.
+        item: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The caller's progress callback asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Wraps an I/O error with what was tried on which path; out of memory is told apart.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Error::Io { action, path: path.into(), source }
+    }
+}
+
+/// Reserves room for `more` elements, or says that memory is out instead of aborting.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
+    vec.try_reserve(more)
+        .map_err(|_| Error::OutOfMemory { bytes: more.saturating_mul(size_of::<T>()) })
+}

@@ -1,0 +1,14 @@
+//! The record store of omem.
+//!
+//! An entity at rest is its canonical JSON record. This crate checks records against a
+//! schema [`plan`], finds them by [`key`], merges them, and reads and writes them; it knows
+//! no Python and holds no unsafe code.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod error;
+pub mod plan;
+
+pub use batch::{Batch, Item, Span, Unset};
+pub use error::{Error, Result};
+pub use plan::{Field, Model, Node, NodeId, Plan};
