@@ -1,5 +1,8 @@
 //! Records on their way into a store: what `add` encoded or `load` read.
 
+use std::ops::Range;
+
+use crate::bytes::Bytes;
 use crate::error::{Error, Result, reserve};
 
 /// Where bytes lie: a range in one chunk.
@@ -11,6 +14,21 @@ pub struct Span {
     pub start: u32,
     /// The number of bytes.
     pub len: u32,
+}
+
+impl Span {
+    /// The bytes as a range in their chunk.
+    #[must_use]
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+
+    /// Whether this span is a part of the other one.
+    #[must_use]
+    pub fn within(self, other: Span) -> bool {
+        let (part, whole) = (self.range(), other.range());
+        self.chunk == other.chunk && whole.start <= part.start && part.end <= whole.end
+    }
 }
 
 /// A range of bytes in a record, comma or colon excluded, that holds the value of a field
@@ -45,7 +63,7 @@ pub struct Item {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The bytes of records and of keys.
-    pub chunks: Vec<Vec<u8>>,
+    pub chunks: Vec<Bytes>,
     /// The records, in arrival order.
     pub items: Vec<Item>,
     /// Unset fields of all records, each record's in order of position.
@@ -66,7 +84,7 @@ impl Batch {
     pub fn open_records(&mut self) -> Result<(u32, &mut Vec<u8>)> {
         self.records = Some(open(&mut self.chunks, self.records)?);
         let index = self.records.unwrap_or_default();
-        Ok((index, &mut self.chunks[index as usize]))
+        Ok((index, self.chunks[index as usize].grown()))
     }
 
     /// The chunk to append the next built key to, and its index.
@@ -76,18 +94,18 @@ impl Batch {
     pub fn open_keys(&mut self) -> Result<(u32, &mut Vec<u8>)> {
         self.keys = Some(open(&mut self.chunks, self.keys)?);
         let index = self.keys.unwrap_or_default();
-        Ok((index, &mut self.chunks[index as usize]))
+        Ok((index, self.chunks[index as usize].grown()))
     }
 
     /// The bytes of a span.
     #[must_use]
     pub fn bytes(&self, span: Span) -> &[u8] {
-        &self.chunks[span.chunk as usize][span.start as usize..(span.start + span.len) as usize]
+        &self.chunks[span.chunk as usize][span.range()]
     }
 }
 
 /// The index of a chunk with room: the current one, or a new one where that is full.
-fn open(chunks: &mut Vec<Vec<u8>>, current: Option<u32>) -> Result<u32> {
+fn open(chunks: &mut Vec<Bytes>, current: Option<u32>) -> Result<u32> {
     if let Some(index) = current
         && chunks[index as usize].len() < CHUNK
     {
@@ -95,9 +113,7 @@ fn open(chunks: &mut Vec<Vec<u8>>, current: Option<u32>) -> Result<u32> {
     }
     let index = u32::try_from(chunks.len()).map_err(|_| Error::OutOfMemory { bytes: CHUNK })?;
     reserve(chunks, 1)?;
-    let mut chunk = Vec::new();
     // A lone record needs no megabyte; what follows a full chunk will probably fill the next.
-    reserve(&mut chunk, if current.is_none() { 1 << 10 } else { CHUNK + CHUNK / 8 })?;
-    chunks.push(chunk);
+    chunks.push(Bytes::with_room(if current.is_none() { 1 << 10 } else { CHUNK + CHUNK / 8 })?);
     Ok(index)
 }

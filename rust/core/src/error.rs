@@ -60,6 +60,26 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// Two items of one change have the same key; nothing was changed.
+    #[error("items {first} and {second} have the same key")]
+    Duplicate {
+        /// The index of the one.
+        first: usize,
+        /// The index of the other.
+        second: usize,
+    },
+    /// A change that does not fit the store that it is applied to; nothing was changed.
+    #[error("the change does not fit the memory: {what}")]
+    Conflict {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// More of something than a store can count.
+    #[error("too large: {what}")]
+    TooLarge {
+        /// What there is too much of, and the limit.
+        what: &'static str,
+    },
     /// The caller's progress callback asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod bytes;
 pub mod error;
 pub mod plan;
 
 pub use batch::{Batch, Item, Span, Unset};
+pub use bytes::Bytes;
 pub use error::{Error, Result};
 pub use plan::{Field, Model, Node, NodeId, Plan};

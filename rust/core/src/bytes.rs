@@ -1,0 +1,139 @@
+//! The memory of a chunk: a vector that grows, or pages straight from the system.
+
+use std::ops::{Deref, DerefMut};
+
+use memmap2::MmapMut;
+
+use crate::error::{Error, Result, reserve};
+
+/// From this size on, [`Bytes::zeroed`] maps pages instead of asking the allocator.
+const MAP: usize = 4 << 20;
+
+/// The bytes of a chunk.
+#[derive(Debug)]
+pub enum Bytes {
+    /// Bytes that were appended one piece after the other.
+    Grown(Vec<u8>),
+    /// Pages of the system, for bytes that are read in one go.
+    Mapped {
+        /// The pages.
+        pages: MmapMut,
+        /// How many of their bytes are in use.
+        len: usize,
+    },
+}
+
+impl Bytes {
+    /// This many zero bytes, to be read into. Large ones are mapped in huge pages where the
+    /// system has them, since most of the time of reading into fresh memory goes to page faults.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn zeroed(len: usize) -> Result<Self> {
+        if len < MAP {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
+            bytes.resize(len, 0);
+            return Ok(Bytes::Grown(bytes));
+        }
+        let pages = MmapMut::map_anon(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
+        // Advice alone: a kernel without huge pages refuses it, and the pages work all the same.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Ok(Bytes::Mapped { pages, len })
+    }
+
+    /// Forgets the bytes from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Bytes::Grown(bytes) => bytes.truncate(len),
+            Bytes::Mapped { len: used, .. } => *used = len.min(*used),
+        }
+    }
+
+    /// How many bytes of memory these take: spare room of a vector counts, pages that were
+    /// never touched do not.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        match self {
+            Bytes::Grown(bytes) => bytes.capacity(),
+            Bytes::Mapped { len, .. } => *len,
+        }
+    }
+
+    /// The vector to append to.
+    ///
+    /// # Panics
+    /// On mapped pages, which do not grow; whoever appends made the vector itself.
+    pub(crate) fn grown(&mut self) -> &mut Vec<u8> {
+        match self {
+            Bytes::Grown(bytes) => bytes,
+            Bytes::Mapped { .. } => unreachable!("mapped pages do not grow"),
+        }
+    }
+
+    /// An empty vector with room for at least this many bytes.
+    pub(crate) fn with_room(len: usize) -> Result<Self> {
+        let mut bytes = Vec::new();
+        reserve(&mut bytes, len)?;
+        Ok(Bytes::Grown(bytes))
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Bytes::Grown(Vec::new())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Grown(bytes) => bytes,
+            Bytes::Mapped { pages, len } => &pages[..*len],
+        }
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Bytes::Grown(bytes) => bytes,
+            Bytes::Mapped { pages, len } => &mut pages[..*len],
+        }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::Grown(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_mapped_bytes_behave_alike() -> Result<()> {
+        for len in [0, 1, MAP - 1, MAP, MAP + 1] {
+            let mut bytes = Bytes::zeroed(len)?;
+            assert_eq!(matches!(bytes, Bytes::Mapped { .. }), len >= MAP);
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            assert_eq!(bytes.len(), len);
+            bytes.fill(7);
+            bytes.truncate(len / 2);
+            bytes.truncate(len);
+            assert_eq!(bytes.len(), len / 2);
+            assert!(bytes.iter().all(|&byte| byte == 7));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_had_is_an_error() {
+        assert!(matches!(Bytes::zeroed(usize::MAX / 4), Err(Error::OutOfMemory { .. })));
+    }
+}
