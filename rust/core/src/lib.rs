@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod bytes;
 pub mod error;
+pub mod merge;
 pub mod plan;
 
 pub use batch::{Batch, Item, Span, Unset};

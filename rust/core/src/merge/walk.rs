@@ -1,0 +1,267 @@
+//! MERGE_FIELD: one observation merged into a value, along the plan.
+
+use std::cmp::Ordering;
+
+use super::rules::{self, Sides};
+use super::union::Elements;
+use super::value::{Members, Value};
+use super::{Conflict, Custom, Lists, Merger, Outcome, Unobserved, split};
+use crate::error::reserve;
+use crate::plan::{Field, Model, Node, NodeId, Rule};
+
+/// Records nest at most 199 deep; what is deeper is not canonical.
+const DEPTH: usize = 200;
+
+/// The range of a value in the incoming record.
+type Part = (usize, usize);
+
+/// An observation on its way into a [`Value`].
+pub(super) struct Walk<'a, 'w> {
+    pub(super) merger: &'w Merger<'a>,
+    /// The incoming record.
+    pub(super) record: &'a [u8],
+    pub(super) unobserved: Unobserved<'w>,
+    /// How many of the unset ranges lie behind.
+    pub(super) passed: usize,
+    pub(super) custom: &'w mut Custom<'w>,
+    /// Room for the ranges of split objects, the innermost last.
+    pub(super) parts: &'w mut Vec<Part>,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn bytes(&self, part: Part) -> &'a [u8] {
+        &self.record[part.0..part.1]
+    }
+
+    /// Merges the value of a field or member: what is null or unset changes nothing.
+    fn member(
+        &mut self,
+        (field, node): (Option<&'a Field>, Option<NodeId>),
+        existing: &mut Value<'a>,
+        part: Part,
+        depth: usize,
+    ) -> Outcome<()> {
+        let incoming = self.bytes(part);
+        if incoming == b"null" || self.is_unset(field, part) {
+            return Ok(());
+        }
+        if existing.is_null() {
+            *existing = Value::Raw(incoming);
+            return Ok(());
+        }
+        match field.and_then(|field| Some((field, field.rule?))) {
+            None => self.value(node, existing, part, depth),
+            Some((field, rule)) => self.rule(field, rule, existing, incoming),
+        }
+    }
+
+    fn is_unset(&mut self, field: Option<&Field>, part: Part) -> bool {
+        match self.unobserved {
+            Unobserved::Ranges(ranges) => {
+                let rest = &ranges[self.passed..];
+                self.passed +=
+                    rest.iter().take_while(|range| (range.start as usize) < part.0).count();
+                ranges.get(self.passed).is_some_and(|range| range.start as usize == part.0)
+            }
+            Unobserved::Defaults => field
+                .and_then(|field| field.default.as_deref())
+                .is_some_and(|default| default == self.bytes(part)),
+        }
+    }
+
+    fn rule(
+        &mut self,
+        field: &'a Field,
+        rule: Rule,
+        existing: &mut Value<'a>,
+        incoming: &'a [u8],
+    ) -> Outcome<()> {
+        if matches!(rule, Rule::Union | Rule::Append) {
+            if existing.kind() != b'[' || incoming.first() != Some(&b'[') {
+                return Err(Conflict::of("both values must be lists"));
+            }
+            let how = if rule == Rule::Union { Lists::Union } else { Lists::Append };
+            return self.list(Some(field.node), existing, incoming, how);
+        }
+        let old = existing.bytes().ok_or_else(Conflict::unreadable)?;
+        let sides = Sides { plan: self.merger.plan, node: field.node, existing: old, incoming };
+        let wins = match rule {
+            Rule::KeepExisting => field.default.as_deref() == Some(old),
+            Rule::Max => rules::is_better(&sides, Ordering::Greater)?,
+            Rule::Min => rules::is_better(&sides, Ordering::Less)?,
+            Rule::Longest => rules::is_longer(&sides)?,
+            Rule::Sum => {
+                *existing = Value::Built(rules::sum(&sides)?);
+                false
+            }
+            Rule::Custom(function) => {
+                let mut out = Vec::new();
+                (self.custom)(function, old, incoming, &mut out)?;
+                *existing = Value::Built(out);
+                false
+            }
+            Rule::KeepIncoming | Rule::Replace | Rule::Union | Rule::Append => true,
+        };
+        if wins {
+            *existing = Value::Raw(incoming);
+        }
+        Ok(())
+    }
+
+    /// Merges two values of one shape by their kind; other kinds are overwritten.
+    pub(super) fn value(
+        &mut self,
+        node: Option<NodeId>,
+        existing: &mut Value<'a>,
+        part: Part,
+        depth: usize,
+    ) -> Outcome<()> {
+        let incoming = self.bytes(part);
+        let kind = incoming.first().copied().unwrap_or(0);
+        if kind != existing.kind() {
+            *existing = Value::Raw(incoming);
+            return Ok(());
+        }
+        if depth > DEPTH {
+            return Err(Conflict::of("the record is nested too deeply"));
+        }
+        match (kind, self.merger.resolve(node, kind)) {
+            (b'[', Some(Node::Tuple(_))) => *existing = Value::Raw(incoming),
+            (b'[', Some(Node::Set(_))) => self.list(node, existing, incoming, Lists::Union)?,
+            (b'[', _) => self.list(node, existing, incoming, self.merger.lists)?,
+            (b'{', Some(Node::Model(model))) => self.model(model, existing, part, depth)?,
+            (b'{', Some(Node::Dict(items))) => {
+                self.object(|_| (None, Some(items.item)), existing, part, depth)?;
+            }
+            (b'{', _) => self.object(|_| (None, None), existing, part, depth)?,
+            _ => *existing = Value::Raw(incoming),
+        }
+        Ok(())
+    }
+
+    fn list(
+        &self,
+        node: Option<NodeId>,
+        existing: &mut Value<'a>,
+        incoming: &'a [u8],
+        how: Lists,
+    ) -> Outcome<()> {
+        if how == Lists::Replace {
+            *existing = Value::Raw(incoming);
+            return Ok(());
+        }
+        if incoming == b"[]" || (how == Lists::Union && existing.bytes() == Some(incoming)) {
+            return Ok(());
+        }
+        if let Value::Raw(text) = *existing {
+            let (set, free) = match self.merger.resolve(node, b'[') {
+                Some(Node::List(items)) => (false, self.merger.is_free(items.item)),
+                Some(Node::Set(items)) => (true, self.merger.is_free(items.item)),
+                _ => (false, true),
+            };
+            let elements = Elements::split(text, set, free)?.ok_or_else(Conflict::unreadable)?;
+            *existing = Value::List(elements);
+        }
+        let Value::List(elements) = existing else {
+            return Err(Conflict::unreadable());
+        };
+        let done = match how {
+            Lists::Append => elements.append(incoming)?,
+            _ => elements.unite(incoming)?,
+        };
+        done.ok_or_else(Conflict::unreadable)
+    }
+
+    fn model(
+        &mut self,
+        model: &'a Model,
+        existing: &mut Value<'a>,
+        part: Part,
+        depth: usize,
+    ) -> Outcome<()> {
+        let base = self.parts.len();
+        let exact = split::fields(model, self.record, part.0, self.parts).is_some();
+        if exact && let Value::Raw(text) = *existing {
+            let start = self.parts.len();
+            if split::fields(model, text, 0, self.parts).is_some() {
+                let mut values = Vec::new();
+                reserve(&mut values, model.fields.len())?;
+                values.extend(
+                    self.parts[start..].iter().map(|&(from, to)| Value::Raw(&text[from..to])),
+                );
+                *existing = Value::Model(model, values);
+            }
+            self.parts.truncate(start);
+        }
+        if exact && let Value::Model(_, values) = existing {
+            for (place, (field, value)) in model.fields.iter().zip(values).enumerate() {
+                let shape = (Some(field), Some(field.node));
+                self.member(shape, value, self.parts[base + place], depth + 1)
+                    .map_err(|failure| failure.within(field.name.as_bytes()))?;
+            }
+            self.parts.truncate(base);
+            return Ok(());
+        }
+        // A serializer of the model's own has left out, added or moved fields.
+        self.parts.truncate(base);
+        let find = |key: &[u8]| {
+            let field = model.fields.iter().find(|field| key_of(field) == key);
+            (field, field.map(|field| field.node))
+        };
+        self.object(find, existing, part, depth)
+    }
+
+    /// Merges two objects key by key; `shape` knows what a key holds.
+    fn object(
+        &mut self,
+        shape: impl Fn(&[u8]) -> (Option<&'a Field>, Option<NodeId>),
+        existing: &mut Value<'a>,
+        part: Part,
+        depth: usize,
+    ) -> Outcome<()> {
+        let base = self.parts.len();
+        let members = match std::mem::replace(existing, Value::Raw(b"null")) {
+            Value::Dict(members) => members,
+            Value::Model(model, values) => {
+                let mut members = Members::default();
+                for (field, value) in model.fields.iter().zip(values) {
+                    members.push(key_of(field), value)?;
+                }
+                members
+            }
+            Value::Raw(text) => {
+                split::members(text, 0, self.parts).ok_or_else(Conflict::unreadable)?;
+                let mut members = Members::default();
+                for member in self.parts[base..].chunks_exact(2) {
+                    let (key, value) = (member[0], member[1]);
+                    members.push(&text[key.0..key.1], Value::Raw(&text[value.0..value.1]))?;
+                }
+                self.parts.truncate(base);
+                members
+            }
+            Value::Built(_) | Value::List(_) => return Err(Conflict::unreadable()),
+        };
+        *existing = Value::Dict(members);
+        let Value::Dict(members) = existing else {
+            return Err(Conflict::unreadable());
+        };
+        split::members(self.record, part.0, self.parts).ok_or_else(Conflict::unreadable)?;
+        let end = self.parts.len();
+        for place in (base..end).step_by(2) {
+            let (key, value) = (self.bytes(self.parts[place]), self.parts[place + 1]);
+            match members.find(key)? {
+                Some(found) => self
+                    .member(shape(key), members.value(found), value, depth + 1)
+                    .map_err(|failure| failure.within(&key[1..key.len() - 1]))?,
+                None => members.push(key, Value::Raw(self.bytes(value)))?,
+            }
+        }
+        self.parts.truncate(base);
+        Ok(())
+    }
+}
+
+/// A field's name as a JSON text, quotes included.
+fn key_of(field: &Field) -> &[u8] {
+    field.prefix.get(1..field.prefix.len().saturating_sub(1)).unwrap_or_default()
+}
