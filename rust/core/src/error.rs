@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+/// Called with the bytes and records done so far; `false` means stop.
+pub type Progress<'a> = dyn FnMut(u64, u64) -> bool + 'a;
+
 /// The result of everything here that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 

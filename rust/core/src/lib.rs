@@ -7,11 +7,14 @@
 
 pub mod batch;
 pub mod bytes;
+mod disk;
 pub mod error;
+pub mod file;
+mod lock;
 pub mod merge;
 pub mod plan;
 
 pub use batch::{Batch, Item, Span, Unset};
 pub use bytes::Bytes;
-pub use error::{Error, Result};
+pub use error::{Error, Progress, Result};
 pub use plan::{Field, Model, Node, NodeId, Plan};

@@ -1,0 +1,219 @@
+//! One file, replaced as a whole: whatever dies, the old content or the new stands there.
+//!
+//! The bytes go to a hidden temporary beside the target. [`AtomicFile::commit`] syncs it,
+//! renames it over the target and syncs the directory. A symlinked target is followed; mode and
+//! owner of a replaced file are kept. A hidden lock beside the target keeps writers of the same
+//! file apart, so that the temporary can have a fixed name and one that a killed process left
+//! behind is found and removed.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, Directory};
+use crate::error::{Progress, Result};
+use crate::lock::Lock;
+
+/// A file on its way to replace another. Dropped without [`commit`](AtomicFile::commit), it
+/// leaves everything as it was.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    directory: Directory,
+    committed: bool,
+    // The last field: it is released when the temporary is gone.
+    _lock: Lock,
+}
+
+impl AtomicFile {
+    /// Begins to replace `target`. Missing directories are created.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) where the target is a directory or cannot be written
+    /// beside; [`Error::Locked`](crate::Error::Locked) where another writer holds it for a
+    /// minute; [`Error::Interrupted`](crate::Error::Interrupted) by `progress`, which is called
+    /// while the lock is waited for.
+    pub fn create(target: &Path, progress: &mut Progress) -> Result<AtomicFile> {
+        let target = disk::resolve(target)?;
+        disk::replaced(&target)?;
+        disk::create_directories(disk::parent(&target))?;
+        let lock = Lock::exclusive(disk::sibling(&target, ".omem-lock"), &target, progress)?;
+        let directory = Directory::open(disk::parent(&target))?;
+        let temporary = disk::sibling(&target, ".omem-tmp");
+        let file = disk::create_replacement(&temporary, &target)?;
+        Ok(AtomicFile { file, temporary, target, directory, committed: false, _lock: lock })
+    }
+
+    /// Makes the new content durable and puts it in the target's place.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io). The old content stands, unless it was the sync of the
+    /// directory that failed: then the new content stands, but might not after a power cut.
+    pub fn commit(mut self) -> Result<()> {
+        disk::sync(&self.file, &self.temporary)?;
+        disk::rename(&self.temporary, &self.target)?;
+        self.committed = true;
+        self.directory.sync()
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What remains after a failure is removed by the next writer.
+            let _ = disk::remove(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::tests::hooked;
+    use crate::error::Error;
+    use std::cell::Cell;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::rc::Rc;
+
+    fn replace(target: &Path, content: &str) -> Result<()> {
+        let mut file = AtomicFile::create(target, &mut |_, _| true)?;
+        file.write_all(content.as_bytes()).map_err(|error| Error::io("write", target, error))?;
+        file.commit()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn creates_and_replaces_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("new/folder/a.json");
+        replace(&target, "old").unwrap();
+        replace(&target, "new").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+        assert_eq!(names(&dir.path().join("new/folder")), ["a.json"]);
+    }
+
+    #[test]
+    fn dropped_without_commit_it_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.json");
+        replace(&target, "old").unwrap();
+        let mut file = AtomicFile::create(&target, &mut |_, _| true).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "old");
+        assert_eq!(names(dir.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn keeps_mode_and_follows_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real/a.json"), dir.path().join("link.json"));
+        replace(&real, "old").unwrap();
+        fs::set_permissions(&real, Permissions::from_mode(0o640)).unwrap();
+        symlink("real/a.json", &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(names(&dir.path().join("real")), ["a.json"]);
+    }
+
+    #[test]
+    fn keeps_the_owner_where_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.json");
+        replace(&target, "old").unwrap();
+        if std::os::unix::fs::chown(&target, Some(12), Some(34)).is_err() {
+            return; // Only root can give a file away.
+        }
+        replace(&target, "new").unwrap();
+        let found = fs::metadata(&target).unwrap();
+        assert_eq!((found.uid(), found.gid()), (12, 34));
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_that_the_umask_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, plain) = (dir.path().join("a.json"), dir.path().join("b.json"));
+        replace(&ours, "").unwrap();
+        fs::write(&plain, "").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    fn only_regular_files_are_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for (target, says) in [(dir.path(), "directory"), (Path::new("/dev/null"), "not a regular")]
+        {
+            let error = replace(target, "").unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(names(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_stale_temporary_and_a_stale_lock_are_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.json");
+        symlink("elsewhere", dir.path().join(".a.json.omem-tmp")).unwrap();
+        fs::write(dir.path().join(".a.json.omem-lock"), "process 1").unwrap();
+        replace(&target, "new").unwrap();
+        assert_eq!(names(dir.path()), ["a.json"]);
+    }
+
+    /// Dies before each step, and fails at each step alone.
+    #[test]
+    fn at_every_step_the_old_content_or_the_new_stands() {
+        for dies in [true, false] {
+            for stop in 0.. {
+                let dir = tempfile::tempdir().unwrap();
+                let target = dir.path().join("a.json");
+                replace(&target, "old").unwrap();
+                let count = Rc::new(Cell::new(0));
+                let seen = count.clone();
+                let result = hooked(
+                    move |_, _| {
+                        count.set(count.get() + 1);
+                        let fails = count.get() == stop + 1 || dies && count.get() > stop;
+                        if fails { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+                    },
+                    || replace(&target, "new"),
+                );
+                let content = fs::read_to_string(&target).unwrap();
+                assert!(content == "new" || content == "old" && result.is_err());
+                if !dies {
+                    assert_eq!(names(dir.path()), ["a.json"]);
+                }
+                replace(&target, "next").unwrap();
+                assert_eq!(fs::read_to_string(&target).unwrap(), "next");
+                assert_eq!(names(dir.path()), ["a.json"]);
+                if result.is_ok() {
+                    assert_eq!(seen.get(), stop);
+                    break;
+                }
+            }
+        }
+    }
+}
