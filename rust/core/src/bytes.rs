@@ -86,6 +86,12 @@ impl Default for Bytes {
     }
 }
 
+impl Clone for Bytes {
+    fn clone(&self) -> Self {
+        Bytes::Grown(self.to_vec())
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
 

@@ -13,8 +13,10 @@ pub mod file;
 mod lock;
 pub mod merge;
 pub mod plan;
+pub mod store;
 
 pub use batch::{Batch, Item, Span, Unset};
 pub use bytes::Bytes;
 pub use error::{Error, Progress, Result};
 pub use plan::{Field, Model, Node, NodeId, Plan};
+pub use store::{Changes, Snapshot, Store};

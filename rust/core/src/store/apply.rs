@@ -1,0 +1,262 @@
+//! Changes: applied whole, or not at all.
+
+use super::Store;
+use super::arena::{Home, parts};
+use super::slots::{Slot, fold};
+use crate::batch::{Batch, Item, Span};
+use crate::bytes::Bytes;
+use crate::error::{Error, Result, reserve};
+
+/// A change of at most this many bytes is copied to the open chunk, so that a million lone
+/// records do not make a million chunks.
+const SMALL: usize = 64 << 10;
+
+/// What to change in a store: removals, updates in place, then inserts at the end.
+///
+/// Spans count in [`Changes::chunks`]; slots are what [`Store::find`] gave since the store was
+/// last changed. A key that is removed cannot be inserted again by the same change.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// The bytes of the new records and of keys that are not a part of theirs.
+    pub chunks: Vec<Bytes>,
+    /// New entities, in order.
+    pub inserts: Vec<Item>,
+    /// New records of entities that keep their place and their key.
+    pub updates: Vec<(u32, Item)>,
+    /// The slots of entities to remove.
+    pub removes: Vec<u32>,
+}
+
+impl From<Batch> for Changes {
+    /// Inserts everything.
+    fn from(batch: Batch) -> Self {
+        Changes { chunks: batch.chunks, inserts: batch.items, ..Changes::default() }
+    }
+}
+
+impl Changes {
+    /// The bytes of a span.
+    ///
+    /// # Panics
+    /// If the span is not in [`Changes::chunks`].
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.chunks[span.chunk as usize][span.range()]
+    }
+
+    /// The items of inserts, then of updates.
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
+        self.inserts.iter().chain(self.updates.iter().map(|(_, item)| item))
+    }
+
+    fn items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.inserts.iter_mut().chain(self.updates.iter_mut().map(|(_, item)| item))
+    }
+
+    /// Whether every span lies in a chunk.
+    fn check(&self) -> Result<()> {
+        if self.chunks.iter().any(|chunk| chunk.len() > u32::MAX as usize) {
+            return Err(Error::TooLarge { what: "a chunk holds at most 4 GiB" });
+        }
+        let lies = |span: Span| {
+            let chunk = self.chunks.get(span.chunk as usize);
+            chunk.is_some_and(|chunk| span.range().end <= chunk.len())
+        };
+        if self.items().all(|item| lies(item.record) && lies(item.key)) {
+            return Ok(());
+        }
+        Err(Error::Conflict { what: "a span reaches beyond its chunk" })
+    }
+}
+
+impl Store {
+    /// Applies a change whole, or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] for two inserts with one key, [`Error::Conflict`] for an insert
+    /// whose key is there, an update or removal of what is not there, an update that changes
+    /// the key, a span outside its chunk; [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn apply(&mut self, mut changes: Changes) -> Result<()> {
+        self.check(&changes)?;
+        let removed = self.reserve(&changes)?;
+        self.link(&changes)?;
+        if let Err(error) = self.place(&mut changes) {
+            self.unlink(&changes.inserts);
+            return Err(error);
+        }
+        self.commit(&changes, removed);
+        self.tidy();
+        Ok(())
+    }
+
+    /// Drops everything and takes what the change inserts (a restore), or changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn replace(&mut self, changes: Changes) -> Result<()> {
+        let mut fresh = Store::default();
+        fresh.apply(changes)?;
+        fresh.tracker = self.tracker.take();
+        *self = fresh;
+        self.changed_all();
+        Ok(())
+    }
+
+    /// Whether the change fits.
+    fn check(&self, changes: &Changes) -> Result<()> {
+        changes.check()?;
+        for (slot, item) in &changes.updates {
+            if !self.slots.is_live(*slot) {
+                return Err(Error::Conflict { what: "an update of an entity that is not there" });
+            }
+            let same = self.slots.get(*slot).hash() == fold(item.hash);
+            if !same || self.key(*slot) != changes.bytes(item.key) {
+                return Err(Error::Conflict { what: "an update changes the key" });
+            }
+        }
+        if changes.removes.iter().all(|&slot| self.slots.is_live(slot)) {
+            return Ok(());
+        }
+        Err(Error::Conflict { what: "a removal of an entity that is not there" })
+    }
+
+    /// Makes room for everything but the bytes. Returns the keys that go, if that is noted.
+    fn reserve(&mut self, changes: &Changes) -> Result<Vec<Vec<u8>>> {
+        for slot in changes.updates.iter().map(|(slot, _)| slot).chain(&changes.removes) {
+            self.slots.own(*slot)?;
+        }
+        let inserts = changes.inserts.len();
+        self.slots.reserve(inserts)?;
+        let slots = &self.slots;
+        self.table
+            .try_reserve(inserts, |&slot| slots.get(slot).hash())
+            .map_err(|_| Error::OutOfMemory { bytes: inserts * size_of::<u32>() })?;
+        let mut removed = Vec::new();
+        if let Some(tracker) = &mut self.tracker {
+            tracker.reserve(inserts + changes.updates.len(), changes.removes.len())?;
+            reserve(&mut removed, changes.removes.len())?;
+            for &slot in &changes.removes {
+                let mut key = Vec::new();
+                reserve(&mut key, self.slots.get(slot).key.len as usize)?;
+                key.extend_from_slice(self.arena.bytes(self.slots.get(slot).key));
+                removed.push(key);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Enters the keys of the inserts into the table.
+    fn link(&mut self, changes: &Changes) -> Result<()> {
+        let (slots, arena, first) = (&self.slots, &self.arena, self.slots.len());
+        let new = |slot: u32| changes.inserts.get((slot as usize).wrapping_sub(first));
+        let hash_of = |&slot: &u32| match new(slot) {
+            Some(item) => fold(item.hash),
+            None => slots.get(slot).hash(),
+        };
+        for (index, item) in changes.inserts.iter().enumerate() {
+            let (hash, key) = (fold(item.hash), changes.bytes(item.key));
+            let same = |slot: &u32| {
+                hash_of(slot) == hash
+                    && key
+                        == match new(*slot) {
+                            Some(item) => changes.bytes(item.key),
+                            None => arena.bytes(slots.get(*slot).key),
+                        }
+            };
+            match self.table.entry(hash, same, hash_of) {
+                hashbrown::hash_table::Entry::Vacant(entry) => {
+                    entry.insert((first + index) as u32);
+                }
+                hashbrown::hash_table::Entry::Occupied(entry) => {
+                    let there = *entry.get() as usize;
+                    self.unlink(&changes.inserts[..index]);
+                    return Err(match there.checked_sub(first) {
+                        Some(other) => Error::Duplicate { first: other, second: index },
+                        None => Error::Conflict { what: "an inserted key is there already" },
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the keys of inserts out of the table again.
+    fn unlink(&mut self, inserts: &[Item]) {
+        for (index, item) in inserts.iter().enumerate() {
+            let slot = (self.slots.len() + index) as u32;
+            if let Ok(entry) = self.table.find_entry(fold(item.hash), |&other| other == slot) {
+                entry.remove();
+            }
+        }
+    }
+
+    /// Brings the bytes into the arena and makes the items' spans point there.
+    fn place(&mut self, changes: &mut Changes) -> Result<()> {
+        let placed = self.try_place(changes);
+        if placed.is_ok() {
+            changes.items().for_each(|item| self.arena.charge(item.record, item.key));
+        } else {
+            self.arena.sweep();
+        }
+        placed
+    }
+
+    fn try_place(&mut self, changes: &mut Changes) -> Result<()> {
+        let mut chunks = std::mem::take(&mut changes.chunks);
+        let mut needed = Vec::new();
+        reserve(&mut needed, chunks.len())?;
+        needed.resize(chunks.len(), [0; 2]);
+        let mut upcoming = [0; 2];
+        for (kind, span) in changes.items().flat_map(|item| parts(item.record, item.key)) {
+            needed[span.chunk as usize][kind as usize] += kind.weight(span);
+            upcoming[kind as usize] += kind.weight(span);
+        }
+        let mut homes = Vec::new();
+        reserve(&mut homes, chunks.len())?;
+        let small = upcoming[0] + upcoming[1] <= SMALL;
+        for (chunk, [records, keys]) in chunks.iter_mut().zip(needed) {
+            // A chunk comes as it is when at least three quarters of its memory are live.
+            let used = records + keys;
+            if small || used == 0 || used.saturating_mul(4) < chunk.capacity().saturating_mul(3) {
+                homes.push(None);
+                continue;
+            }
+            homes.push(Some(self.arena.adopt(std::mem::take(chunk))?));
+            upcoming = [upcoming[0] - records, upcoming[1] - keys];
+        }
+        let home = |chunk: u32| match homes[chunk as usize] {
+            Some(number) => Home::At(number),
+            None => Home::Copy(&chunks[chunk as usize]),
+        };
+        for item in changes.items_mut() {
+            (item.record, item.key) =
+                self.arena.settle(item.record, item.key, home, &mut upcoming)?;
+        }
+        Ok(())
+    }
+
+    /// Does what was made ready; nothing here fails.
+    fn commit(&mut self, changes: &Changes, removed: Vec<Vec<u8>>) {
+        for (slot, item) in &changes.updates {
+            let old = std::mem::replace(self.slots.get_mut(*slot), Slot::new(item));
+            self.arena.release(old.record, old.key);
+        }
+        for &slot in &changes.removes {
+            let old = *self.slots.get(slot);
+            if let Ok(entry) = self.table.find_entry(old.hash(), |&other| other == slot) {
+                entry.remove();
+                self.slots.bury(slot);
+                self.arena.release(old.record, old.key);
+            }
+        }
+        let first = self.slots.len() as u32;
+        changes.inserts.iter().for_each(|item| self.slots.push(Slot::new(item)));
+        if let Some(tracker) = &mut self.tracker {
+            let updated = changes.updates.iter().map(|(slot, _)| *slot);
+            for slot in updated.chain(first..self.slots.len() as u32) {
+                tracker.upsert(slot, self.arena.bytes(self.slots.get(slot).key));
+            }
+            removed.into_iter().for_each(|key| tracker.remove(key));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The store: all entities in insertion order, found by key.
+//!
+//! Records and keys stand in the chunks of an arena; a slot says where an entity's record and
+//! key are, and slots count up in insertion order; a hash table over slot numbers finds a key.
+//! Chunks and segments of slots are `Arc`s, copied on write, so a [`Snapshot`] is a list of
+//! them. Changes come as [`Changes`] and are applied whole or not at all.
+
+mod apply;
+mod arena;
+mod compact;
+mod slots;
+mod snapshot;
+mod track;
+
+use std::mem;
+
+use hashbrown::HashTable;
+
+use crate::error::{Result, reserve};
+use arena::Arena;
+use slots::{Slots, fold};
+use track::Tracker;
+
+pub use apply::Changes;
+pub use snapshot::{Entry, Iter, Run, Runs, Snapshot};
+pub use track::Changed;
+
+/// Entities in insertion order, found by key.
+#[derive(Debug, Default)]
+pub struct Store {
+    arena: Arena,
+    slots: Slots,
+    table: HashTable<u32>,
+    tracker: Option<Tracker>,
+}
+
+/// What a store keeps in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Records and keys of the entities that are there.
+    pub live: usize,
+    /// All bytes of chunks, dead ones included.
+    pub held: usize,
+    /// Everything else: slots, key table, lookups, spare room.
+    pub overhead: usize,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Store::default()
+    }
+
+    /// The number of entities.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.live()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The record of a key, by the canonical key text and its hash.
+    #[must_use]
+    pub fn get(&self, key: &[u8], hash: u64) -> Option<&[u8]> {
+        self.find(key, hash).map(|slot| self.record(slot))
+    }
+
+    /// The slot of a key. It stays valid until the store is changed.
+    #[must_use]
+    pub fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
+        let hash = fold(hash);
+        let same = |&slot: &u32| self.slots.get(slot).hash() == hash && self.key(slot) == key;
+        self.table.find(hash, same).copied()
+    }
+
+    /// The record of a slot, empty where the entity is gone.
+    ///
+    /// # Panics
+    /// If the store never had that slot.
+    #[must_use]
+    pub fn record(&self, slot: u32) -> &[u8] {
+        self.arena.bytes(self.slots.get(slot).record)
+    }
+
+    /// The canonical key text of a slot, empty where the entity is gone.
+    ///
+    /// # Panics
+    /// If the store never had that slot.
+    #[must_use]
+    pub fn key(&self, slot: u32) -> &[u8] {
+        self.arena.bytes(self.slots.get(slot).key)
+    }
+
+    /// The store as it is now: `O(n / 4096)`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let mut chunks = Vec::new();
+        reserve(&mut chunks, self.arena.chunks.len())?;
+        chunks.extend_from_slice(&self.arena.chunks);
+        Ok(Snapshot { chunks, slots: self.slots.share()? })
+    }
+
+    /// Removes every entity.
+    pub fn clear(&mut self) {
+        let tracker = self.tracker.take();
+        *self = Store { tracker, ..Store::default() };
+        self.changed_all();
+    }
+
+    /// What the store keeps in memory.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            live: self.arena.total,
+            held: self.arena.held,
+            overhead: self.arena.overhead()
+                + self.slots.memory()
+                + self.table.allocation_size()
+                + mem::size_of::<Store>(),
+        }
+    }
+}
