@@ -7,19 +7,67 @@
 //! behind is found and removed.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use xxhash_rust::xxh3::Xxh3Default;
+
 use crate::disk::{self, Directory};
-use crate::error::{Progress, Result};
+use crate::error::{Error, Progress, Result, reserve};
 use crate::lock::Lock;
+
+/// What is known of a file that was written or read through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Its size.
+    pub bytes: u64,
+    /// The xxh3-64 of its bytes.
+    pub checksum: u64,
+}
+
+/// A new file that is being written.
+pub struct Draft {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+    hash: Box<Xxh3Default>,
+}
+
+impl Draft {
+    /// Creates the file that is to replace `target`.
+    pub(crate) fn create(path: PathBuf, target: &Path) -> Result<Draft> {
+        let file = disk::create_replacement(&path, target)?;
+        Ok(Draft { file, path, bytes: 0, hash: Box::default() })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        disk::write(&self.file, bytes, &self.path)?;
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes the bytes durable.
+    pub(crate) fn sync(&self) -> Result<Written> {
+        disk::sync(&self.file, &self.path)?;
+        Ok(Written { bytes: self.bytes, checksum: self.hash.digest() })
+    }
+}
 
 /// A file on its way to replace another. Dropped without [`commit`](AtomicFile::commit), it
 /// leaves everything as it was.
-#[derive(Debug)]
 pub struct AtomicFile {
-    file: File,
-    temporary: PathBuf,
+    draft: Draft,
     target: PathBuf,
     directory: Directory,
     committed: bool,
@@ -31,9 +79,9 @@ impl AtomicFile {
     /// Begins to replace `target`. Missing directories are created.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where the target is a directory or cannot be written
-    /// beside; [`Error::Locked`](crate::Error::Locked) where another writer holds it for a
-    /// minute; [`Error::Interrupted`](crate::Error::Interrupted) by `progress`, which is called
+    /// [`Error::Io`] where the target is a directory or cannot be written
+    /// beside; [`Error::Locked`] where another writer holds it for a
+    /// minute; [`Error::Interrupted`] by `progress`, which is called
     /// while the lock is waited for.
     pub fn create(target: &Path, progress: &mut Progress) -> Result<AtomicFile> {
         let target = disk::resolve(target)?;
@@ -41,31 +89,26 @@ impl AtomicFile {
         disk::create_directories(disk::parent(&target))?;
         let lock = Lock::exclusive(disk::sibling(&target, ".omem-lock"), &target, progress)?;
         let directory = Directory::open(disk::parent(&target))?;
-        let temporary = disk::sibling(&target, ".omem-tmp");
-        let file = disk::create_replacement(&temporary, &target)?;
-        Ok(AtomicFile { file, temporary, target, directory, committed: false, _lock: lock })
+        let draft = Draft::create(disk::sibling(&target, ".omem-tmp"), &target)?;
+        Ok(AtomicFile { draft, target, directory, committed: false, _lock: lock })
+    }
+
+    /// Where to write.
+    pub fn draft(&mut self) -> &mut Draft {
+        &mut self.draft
     }
 
     /// Makes the new content durable and puts it in the target's place.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io). The old content stands, unless it was the sync of the
+    /// [`Error::Io`]. The old content stands, unless it was the sync of the
     /// directory that failed: then the new content stands, but might not after a power cut.
-    pub fn commit(mut self) -> Result<()> {
-        disk::sync(&self.file, &self.temporary)?;
-        disk::rename(&self.temporary, &self.target)?;
+    pub fn commit(mut self) -> Result<Written> {
+        let written = self.draft.sync()?;
+        disk::rename(&self.draft.path, &self.target)?;
         self.committed = true;
-        self.directory.sync()
-    }
-}
-
-impl Write for AtomicFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.directory.sync()?;
+        Ok(written)
     }
 }
 
@@ -73,7 +116,35 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.committed {
             // What remains after a failure is removed by the next writer.
-            let _ = disk::remove(&self.temporary);
+            let _ = disk::remove(&self.draft.path);
+        }
+    }
+}
+
+/// Size and checksum of a file.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Interrupted`] by
+/// `progress`.
+pub fn measure(path: &Path, progress: &mut Progress) -> Result<Written> {
+    let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let mut piece = Vec::new();
+    reserve(&mut piece, 1 << 20)?;
+    piece.resize(1 << 20, 0);
+    let mut hash = Xxh3Default::new();
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(Written { bytes, checksum: hash.digest() }),
+            Ok(count) => {
+                hash.update(&piece[..count]);
+                bytes += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read", path, error)),
+        }
+        if !progress(bytes, 0) {
+            return Err(Error::Interrupted);
         }
     }
 }
@@ -82,7 +153,6 @@ impl Drop for AtomicFile {
 mod tests {
     use super::*;
     use crate::disk::tests::hooked;
-    use crate::error::Error;
     use std::cell::Cell;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -90,8 +160,8 @@ mod tests {
 
     fn replace(target: &Path, content: &str) -> Result<()> {
         let mut file = AtomicFile::create(target, &mut |_, _| true)?;
-        file.write_all(content.as_bytes()).map_err(|error| Error::io("write", target, error))?;
-        file.commit()
+        file.draft().write(content.as_bytes())?;
+        file.commit().map(drop)
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -119,7 +189,7 @@ mod tests {
         let target = dir.path().join("a.json");
         replace(&target, "old").unwrap();
         let mut file = AtomicFile::create(&target, &mut |_, _| true).unwrap();
-        file.write_all(b"half").unwrap();
+        file.draft().write(b"half").unwrap();
         drop(file);
         assert_eq!(fs::read_to_string(&target).unwrap(), "old");
         assert_eq!(names(dir.path()), ["a.json"]);

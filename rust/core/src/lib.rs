@@ -10,6 +10,7 @@ pub mod bytes;
 mod disk;
 pub mod error;
 pub mod file;
+pub mod folder;
 mod lock;
 pub mod merge;
 pub mod plan;

@@ -1,0 +1,70 @@
+//! A folder that is read.
+
+use std::path::{Path, PathBuf};
+
+use super::Layout;
+use super::redo::{Place, Redo};
+use crate::disk;
+use crate::error::{Progress, Result};
+use crate::lock::Lock;
+
+/// A folder that does not change while this lives, as far as dumpers heed the lock.
+#[derive(Debug)]
+pub struct FolderReader {
+    folder: PathBuf,
+    redo: Redo,
+    layout: &'static Layout,
+    /// None in a folder that cannot be written and where no dumper is at work.
+    _lock: Option<Lock>,
+}
+
+impl FolderReader {
+    /// Opens a folder to read it, after an earlier dump was finished or removed where that is
+    /// possible at once.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Locked`] where a dumper holds the folder for a minute;
+    /// [`Error::Interrupted`] by `progress`, which is called while it is waited for.
+    pub fn open(folder: &Path, layout: &'static Layout, progress: &mut Progress) -> Result<Self> {
+        let mut recovered = false;
+        loop {
+            let lock = Lock::shared(layout.lock(folder), folder, progress)?;
+            let redo = Redo::of(folder, layout)?;
+            if recovered || !redo.is_needed()? {
+                return Ok(FolderReader {
+                    folder: folder.to_path_buf(),
+                    redo,
+                    layout,
+                    _lock: lock,
+                });
+            }
+            drop(lock);
+            // A reader can do without: `path` finds what was committed.
+            if let Ok(Some(_lock)) = Lock::try_exclusive(layout.lock(folder)) {
+                let _ = redo.recover();
+            }
+            recovered = true;
+        }
+    }
+
+    /// Where a file of the folder lies, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn path(&self, name: &str) -> Result<Option<PathBuf>> {
+        let mut path = self.folder.join(name);
+        if disk::exists(&self.redo.manifest.commit)? {
+            if name == self.layout.manifest {
+                path.clone_from(&self.redo.manifest.commit);
+            } else if self.layout.members.contains(&name) {
+                let place = Place::of(&self.folder, self.layout, name)?;
+                if disk::exists(&place.gone)? {
+                    return Ok(None);
+                } else if disk::exists(&place.new)? {
+                    path = place.new;
+                }
+            }
+        }
+        Ok(disk::exists(&path)?.then_some(path))
+    }
+}

@@ -1,0 +1,176 @@
+//! A new dump of a folder.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Layout;
+use super::redo::{Manifest, Place, Redo};
+use crate::disk;
+use crate::error::{Error, Progress, Result};
+use crate::file::{Draft, Written, measure};
+use crate::lock::Lock;
+
+/// A new dump on its way into a folder. Dropped without [`commit`](FolderWriter::commit), it
+/// leaves the folder as it was.
+#[derive(Debug)]
+pub struct FolderWriter {
+    folder: PathBuf,
+    layout: &'static Layout,
+    /// Members that are complete and synced.
+    ready: Vec<&'static str>,
+    /// Directories that were not there before.
+    created: Vec<PathBuf>,
+    /// Whether what was staged is to stay.
+    keep: bool,
+    lock: Option<Lock>,
+}
+
+impl FolderWriter {
+    /// Opens a folder for a new dump: creates it if need be, locks it, and finishes or removes
+    /// what an earlier dump left behind.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Locked`] where others hold the folder for a minute;
+    /// [`Error::Interrupted`] by `progress`, which is called while they are waited for.
+    pub fn open(folder: &Path, layout: &'static Layout, progress: &mut Progress) -> Result<Self> {
+        let created = disk::create_directories(folder)?;
+        let mut writer = FolderWriter {
+            folder: folder.to_path_buf(),
+            layout,
+            ready: Vec::new(),
+            created,
+            keep: true,
+            lock: None,
+        };
+        writer.lock = Some(Lock::exclusive(layout.lock(folder), folder, progress)?);
+        Redo::of(folder, layout)?.recover()?;
+        writer.keep = false;
+        Ok(writer)
+    }
+
+    /// Begins a member; [`StagedFile::finish`] ends it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stage(&mut self, name: &str) -> Result<StagedFile<'_>> {
+        let (member, draft) = self.begin(name)?;
+        Ok(StagedFile { writer: self, member, draft })
+    }
+
+    /// Begins a member that is written by its path; [`adopt`](FolderWriter::adopt) ends it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stage_path(&mut self, name: &str) -> Result<PathBuf> {
+        self.begin(name).map(|(_, draft)| draft.path().to_path_buf())
+    }
+
+    /// Ends a member that was written by its path.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Interrupted`] by `progress`.
+    pub fn adopt(&mut self, name: &str, progress: &mut Progress) -> Result<Written> {
+        let member = self.member(name)?;
+        let path = Place::of(&self.folder, self.layout, member)?.new;
+        let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+        disk::sync(&file, &path)?;
+        let written = measure(&path, progress)?;
+        self.ready.push(member);
+        Ok(written)
+    }
+
+    /// Makes the members that were ended, with this manifest, the content of the folder.
+    /// Members that were not staged are removed.
+    ///
+    /// What is committed stays: an error in putting the files into their places after that does
+    /// not undo it, but is returned as `Some`. The dump is safe then, and whoever opens the
+    /// folder next finishes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the old dump stands.
+    pub fn commit(mut self, manifest: &[u8]) -> Result<Option<Error>> {
+        let redo = Redo::of(&self.folder, self.layout)?;
+        for (place, member) in redo.members.iter().zip(self.layout.members) {
+            if self.ready.contains(member) {
+                continue;
+            }
+            disk::remove(&place.new)?;
+            if disk::exists(&place.target)? {
+                disk::replaced(&place.target)?;
+                disk::create(&place.gone, 0o666)?;
+            }
+        }
+        let Manifest { target, temporary, commit } = &redo.manifest;
+        let mut draft = Draft::create(temporary.clone(), target)?;
+        draft.write(manifest)?;
+        draft.sync()?;
+        let directories = redo.open()?;
+        directories.sync()?;
+        disk::rename(temporary, commit)?;
+        // Until it is known whether the commit is durable, what it needs must stay.
+        self.keep = true;
+        if let Err(error) = directories.sync_manifest() {
+            if disk::rename(commit, temporary).and_then(|()| directories.sync_manifest()).is_ok() {
+                self.keep = false;
+            }
+            return Err(error);
+        }
+        Ok(redo.finish(&directories).err())
+    }
+
+    /// The member of this name.
+    fn member(&self, name: &str) -> Result<&'static str> {
+        let found = self.layout.members.iter().find(|member| **member == name);
+        found.copied().ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a file of this folder");
+            Error::io("stage", self.folder.join(name), source)
+        })
+    }
+
+    /// Creates the file that a member is staged in.
+    fn begin(&mut self, name: &str) -> Result<(&'static str, Draft)> {
+        let member = self.member(name)?;
+        self.ready.retain(|ready| *ready != member);
+        let place = Place::of(&self.folder, self.layout, member)?;
+        self.created.extend(disk::create_directories(disk::parent(&place.target))?);
+        Ok((member, Draft::create(place.new, &place.target)?))
+    }
+}
+
+impl Drop for FolderWriter {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What remains after a failure is removed by whoever opens the folder next.
+            let _ = Redo::of(&self.folder, self.layout).and_then(|redo| redo.sweep());
+        }
+        self.lock = None;
+        for directory in self.created.iter().rev() {
+            let _ = disk::remove_empty_directory(directory);
+        }
+    }
+}
+
+/// A member that is being written.
+pub struct StagedFile<'a> {
+    writer: &'a mut FolderWriter,
+    member: &'static str,
+    draft: Draft,
+}
+
+impl StagedFile<'_> {
+    /// Where to write.
+    pub fn draft(&mut self) -> &mut Draft {
+        &mut self.draft
+    }
+
+    /// Makes the bytes durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self) -> Result<Written> {
+        let written = self.draft.sync()?;
+        self.writer.ready.push(self.member);
+        Ok(written)
+    }
+}
