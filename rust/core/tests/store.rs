@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use omem_core::store::Column;
 use omem_core::{Bytes, Changes, Error, Item, Result, Snapshot, Span, Store};
 use proptest::prelude::*;
 
@@ -47,9 +48,27 @@ impl Draft {
         self.changes.updates.push((slot, item));
     }
 
-    fn finish(mut self) -> Changes {
+    /// With a column for each lookup of the store.
+    fn finish(mut self, store: &Store) -> Result<Changes> {
         self.changes.chunks = vec![Bytes::from(self.records), Bytes::from(self.keys)];
-        self.changes
+        for lookup in 0..store.lookups().len() {
+            let mut column = Column::default();
+            for item in self.changes.items() {
+                column.push(value(lookup, self.changes.bytes(item.record)))?;
+            }
+            self.changes.columns.push(column);
+        }
+        Ok(self.changes)
+    }
+}
+
+/// The value of a record in a lookup: one for everything, then the text and the key, or none.
+fn value(lookup: usize, record: &[u8]) -> &[u8] {
+    let parts: Vec<_> = record.split(|&byte| byte == b'"').collect();
+    match lookup {
+        0 => b"all",
+        1 => &parts[7][..parts[7].len().min(2)],
+        _ => parts[3],
     }
 }
 
@@ -112,6 +131,19 @@ fn check_store(store: &Store, model: &Model) {
     for key in 0..KEYS {
         assert_eq!(find(store, key).is_some(), model.place(key).is_some());
     }
+    for (lookup, name) in store.lookups().enumerate() {
+        let mut of_value: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        for &(key, ref text) in &model.pairs {
+            let record = record(key, text);
+            let slots = of_value.entry(value(lookup, record.as_bytes()).to_vec()).or_default();
+            slots.extend(find(store, key));
+        }
+        assert_eq!(store.get_by_lookup(name, b""), Some(&[][..]));
+        for value in ["all", "aa", "bb", "b", "k0", "k1", "k2", "k3"] {
+            let expected = of_value.get(value.as_bytes()).map_or(&[][..], |slots| slots);
+            assert_eq!(store.get_by_lookup(name, value.as_bytes()), Some(expected));
+        }
+    }
     let memory = store.memory();
     let live: usize = model
         .pairs
@@ -135,6 +167,8 @@ enum Step {
     Fail(Vec<(u16, String, bool)>, u8),
     Replace(Vec<(u16, String)>),
     Clear,
+    /// Creates the next lookup, or drops the last.
+    Lookup(bool),
     Hold,
     Release,
     Take,
@@ -147,9 +181,10 @@ fn step() -> impl Strategy<Value = Step> {
     let edits = move || prop::collection::vec((0..KEYS, text(), prop::bool::weighted(0.3)), 0..80);
     prop_oneof![
         10 => edits().prop_map(Step::Apply),
-        2 => (edits(), 0..5u8).prop_map(|(edits, fault)| Step::Fail(edits, fault)),
+        2 => (edits(), 0..6u8).prop_map(|(edits, fault)| Step::Fail(edits, fault)),
         1 => prop::collection::vec((0..KEYS, text()), 0..80).prop_map(Step::Replace),
         1 => Just(Step::Clear),
+        2 => prop::bool::weighted(0.7).prop_map(Step::Lookup),
         3 => Just(Step::Hold),
         2 => Just(Step::Release),
         2 => Just(Step::Take),
@@ -186,6 +221,13 @@ fn draft(store: &Store, model: &Model, edits: &[(u16, String, bool)]) -> (Draft,
 /// Adds something impossible to a draft; false where the state offers no such thing.
 fn sabotage(store: &Store, model: &Model, draft: &mut Draft, fault: u8) -> bool {
     match fault {
+        5 => {
+            let slots = draft.changes.updates.iter().map(|(slot, _)| *slot);
+            let Some(slot) = slots.chain(draft.changes.removes.iter().copied()).next() else {
+                return false;
+            };
+            draft.changes.removes.push(slot);
+        }
         0 => {
             draft.insert(KEYS + 1, "twin");
             draft.insert(KEYS + 1, "twin");
@@ -200,11 +242,7 @@ fn sabotage(store: &Store, model: &Model, draft: &mut Draft, fault: u8) -> bool 
             draft.update(slot, KEYS + 2, "other key");
         }
         3 => draft.changes.removes.push(u32::MAX),
-        _ => {
-            let mut item = draft.item(KEYS + 3, "far");
-            item.record.start = u32::MAX;
-            draft.changes.inserts.push(item);
-        }
+        _ => draft.insert(KEYS + 3, "far"),
     }
     true
 }
@@ -223,14 +261,18 @@ proptest! {
             match step {
                 Step::Apply(edits) => {
                     let (draft, after) = draft(&store, &model, &edits);
-                    store.apply(draft.finish())?;
+                    store.apply(draft.finish(&store)?)?;
                     model = after;
                 }
                 Step::Fail(edits, fault) => {
                     let (mut draft, _) = draft(&store, &model, &edits);
                     if sabotage(&store, &model, &mut draft, fault) {
+                        let mut changes = draft.finish(&store)?;
+                        if fault == 4 {
+                            changes.inserts.iter_mut().for_each(|item| item.record.start = u32::MAX);
+                        }
                         let refused = matches!(
-                            store.apply(draft.finish()),
+                            store.apply(changes),
                             Err(Error::Duplicate { .. } | Error::Conflict { .. })
                         );
                         prop_assert!(refused);
@@ -245,12 +287,25 @@ proptest! {
                             after.pairs.push((key, text));
                         }
                     }
-                    store.replace(draft.finish())?;
+                    store.replace(draft.finish(&store)?)?;
                     model = after;
                 }
                 Step::Clear => {
                     store.clear();
                     model = Model::default();
+                }
+                Step::Lookup(true) => {
+                    let lookup = store.lookups().len();
+                    let mut column = Column::default();
+                    for entry in &store.snapshot()? {
+                        column.push(value(lookup, entry.record))?;
+                    }
+                    store.create_lookup(&lookup.to_string(), &column)?;
+                }
+                Step::Lookup(false) => {
+                    let last = store.lookups().last().map(str::to_owned);
+                    prop_assert!(last.is_none_or(|name| store.drop_lookup(&name)));
+                    prop_assert!(!store.drop_lookup("none"));
                 }
                 Step::Hold => held.push((store.snapshot()?, model.clone())),
                 Step::Release => drop(held.pop()),
@@ -297,7 +352,7 @@ fn a_duplicate_names_both_items() -> Result<()> {
     for key in [1, 2, 3, 2] {
         draft.insert(key, "");
     }
-    let error = store.replace(draft.finish());
+    let error = store.replace(draft.finish(&store)?);
     assert!(matches!(error, Err(Error::Duplicate { first: 1, second: 3 })));
     assert!(store.is_empty());
     Ok(())

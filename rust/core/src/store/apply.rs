@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::arena::{Home, parts};
+use super::lookup::{Column, Moves};
 use super::slots::{Slot, fold};
 use crate::batch::{Batch, Item, Span};
 use crate::bytes::Bytes;
@@ -25,6 +26,17 @@ pub struct Changes {
     pub updates: Vec<(u32, Item)>,
     /// The slots of entities to remove.
     pub removes: Vec<u32>,
+    /// For each lookup of the store, in order: the values of [`Changes::items`].
+    pub columns: Vec<Column>,
+}
+
+/// What [`Store::reserve`] found out for [`Store::commit`].
+#[derive(Debug, Default)]
+struct Ready {
+    /// What happens in each lookup.
+    moves: Vec<Moves>,
+    /// The keys that go, if that is noted.
+    removed: Vec<Vec<u8>>,
 }
 
 impl From<Batch> for Changes {
@@ -78,13 +90,13 @@ impl Store {
     /// the key, a span outside its chunk; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn apply(&mut self, mut changes: Changes) -> Result<()> {
         self.check(&changes)?;
-        let removed = self.reserve(&changes)?;
+        let ready = self.reserve(&changes)?;
         self.link(&changes)?;
         if let Err(error) = self.place(&mut changes) {
             self.unlink(&changes.inserts);
             return Err(error);
         }
-        self.commit(&changes, removed);
+        self.commit(&changes, ready);
         self.tidy();
         Ok(())
     }
@@ -94,11 +106,10 @@ impl Store {
     /// # Errors
     /// As [`Store::apply`].
     pub fn replace(&mut self, changes: Changes) -> Result<()> {
-        let mut fresh = Store::default();
+        let mut fresh = self.successor();
         fresh.apply(changes)?;
-        fresh.tracker = self.tracker.take();
+        fresh.changed_all();
         *self = fresh;
-        self.changed_all();
         Ok(())
     }
 
@@ -114,14 +125,28 @@ impl Store {
                 return Err(Error::Conflict { what: "an update changes the key" });
             }
         }
-        if changes.removes.iter().all(|&slot| self.slots.is_live(slot)) {
-            return Ok(());
+        if !changes.removes.iter().all(|&slot| self.slots.is_live(slot)) {
+            return Err(Error::Conflict { what: "a removal of an entity that is not there" });
         }
-        Err(Error::Conflict { what: "a removal of an entity that is not there" })
+        let mut slots = Vec::new();
+        reserve(&mut slots, changes.updates.len() + changes.removes.len())?;
+        slots.extend(
+            changes.updates.iter().map(|(slot, _)| *slot).chain(changes.removes.iter().copied()),
+        );
+        slots.sort_unstable();
+        if !slots.is_sorted_by(|a, b| a < b) {
+            return Err(Error::Conflict { what: "an entity is changed twice" });
+        }
+        let items = changes.inserts.len() + changes.updates.len();
+        let columns = &changes.columns;
+        if columns.len() != self.lookups.len() || columns.iter().any(|c| c.len() != items) {
+            return Err(Error::Conflict { what: "every lookup needs a value for each item" });
+        }
+        Ok(())
     }
 
-    /// Makes room for everything but the bytes. Returns the keys that go, if that is noted.
-    fn reserve(&mut self, changes: &Changes) -> Result<Vec<Vec<u8>>> {
+    /// Makes room for everything but the bytes.
+    fn reserve(&mut self, changes: &Changes) -> Result<Ready> {
         for slot in changes.updates.iter().map(|(slot, _)| slot).chain(&changes.removes) {
             self.slots.own(*slot)?;
         }
@@ -131,18 +156,26 @@ impl Store {
         self.table
             .try_reserve(inserts, |&slot| slots.get(slot).hash())
             .map_err(|_| Error::OutOfMemory { bytes: inserts * size_of::<u32>() })?;
-        let mut removed = Vec::new();
+        let mut ready = Ready::default();
+        reserve(&mut ready.moves, self.lookups.len())?;
+        let first = self.slots.len();
+        let slots = (first..first + inserts).map(|slot| slot as u32);
+        let slots = slots.chain(changes.updates.iter().map(|(slot, _)| *slot));
+        for (lookup, column) in self.lookups.iter_mut().zip(&changes.columns) {
+            let (slots, removes) = (slots.clone(), &changes.removes);
+            ready.moves.push(lookup.prepare(slots, column, removes, first + inserts)?);
+        }
         if let Some(tracker) = &mut self.tracker {
             tracker.reserve(inserts + changes.updates.len(), changes.removes.len())?;
-            reserve(&mut removed, changes.removes.len())?;
+            reserve(&mut ready.removed, changes.removes.len())?;
             for &slot in &changes.removes {
                 let mut key = Vec::new();
                 reserve(&mut key, self.slots.get(slot).key.len as usize)?;
                 key.extend_from_slice(self.arena.bytes(self.slots.get(slot).key));
-                removed.push(key);
+                ready.removed.push(key);
             }
         }
-        Ok(removed)
+        Ok(ready)
     }
 
     /// Enters the keys of the inserts into the table.
@@ -236,7 +269,7 @@ impl Store {
     }
 
     /// Does what was made ready; nothing here fails.
-    fn commit(&mut self, changes: &Changes, removed: Vec<Vec<u8>>) {
+    fn commit(&mut self, changes: &Changes, ready: Ready) {
         for (slot, item) in &changes.updates {
             let old = std::mem::replace(self.slots.get_mut(*slot), Slot::new(item));
             self.arena.release(old.record, old.key);
@@ -251,12 +284,15 @@ impl Store {
         }
         let first = self.slots.len() as u32;
         changes.inserts.iter().for_each(|item| self.slots.push(Slot::new(item)));
+        for (lookup, moves) in self.lookups.iter_mut().zip(&ready.moves) {
+            lookup.commit(moves, self.slots.len());
+        }
         if let Some(tracker) = &mut self.tracker {
             let updated = changes.updates.iter().map(|(slot, _)| *slot);
             for slot in updated.chain(first..self.slots.len() as u32) {
                 tracker.upsert(slot, self.arena.bytes(self.slots.get(slot).key));
             }
-            removed.into_iter().for_each(|key| tracker.remove(key));
+            ready.removed.into_iter().for_each(|key| tracker.remove(key));
         }
     }
 }

@@ -59,6 +59,7 @@ impl Store {
         if let Some(tracker) = &mut self.tracker {
             tracker.renumber(&numbers);
         }
+        self.lookups.iter_mut().for_each(|lookup| lookup.renumber(&numbers));
         (self.slots, self.table) = (slots, table);
         Ok(())
     }

@@ -8,6 +8,7 @@
 mod apply;
 mod arena;
 mod compact;
+mod lookup;
 mod slots;
 mod snapshot;
 mod track;
@@ -18,10 +19,12 @@ use hashbrown::HashTable;
 
 use crate::error::{Result, reserve};
 use arena::Arena;
+use lookup::Lookup;
 use slots::{Slots, fold};
 use track::Tracker;
 
 pub use apply::Changes;
+pub use lookup::Column;
 pub use snapshot::{Entry, Iter, Run, Runs, Snapshot};
 pub use track::Changed;
 
@@ -31,6 +34,7 @@ pub struct Store {
     arena: Arena,
     slots: Slots,
     table: HashTable<u32>,
+    lookups: Vec<Lookup>,
     tracker: Option<Tracker>,
 }
 
@@ -109,9 +113,15 @@ impl Store {
 
     /// Removes every entity.
     pub fn clear(&mut self) {
-        let tracker = self.tracker.take();
-        *self = Store { tracker, ..Store::default() };
+        *self = self.successor();
         self.changed_all();
+    }
+
+    /// An empty store with the same lookups.
+    fn successor(&self) -> Self {
+        let lookups = self.lookups.iter().map(|lookup| Lookup::new(&lookup.name)).collect();
+        let tracker = self.tracker.is_some().then(Tracker::default);
+        Store { lookups, tracker, ..Store::default() }
     }
 
     /// What the store keeps in memory.
@@ -123,6 +133,7 @@ impl Store {
             overhead: self.arena.overhead()
                 + self.slots.memory()
                 + self.table.allocation_size()
+                + self.lookups.iter().map(Lookup::memory).sum::<usize>()
                 + mem::size_of::<Store>(),
         }
     }
