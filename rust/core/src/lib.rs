@@ -7,14 +7,18 @@
 
 pub mod batch;
 pub mod bytes;
+pub mod check;
 mod disk;
 pub mod error;
 pub mod file;
 pub mod folder;
+pub mod json;
+pub mod key;
 mod lock;
 pub mod merge;
 pub mod plan;
 pub mod store;
+pub mod text;
 
 pub use batch::{Batch, Item, Span, Unset};
 pub use bytes::Bytes;

@@ -1,0 +1,193 @@
+//! Strings: the canonical escapes, as serde_json writes them.
+
+use std::borrow::Cow;
+
+use crate::error::{Error, Result};
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The offset, from `at` on, of the first quote, backslash or control character; the length of
+/// the text where there is none.
+///
+/// Eight bytes at a time: a byte is found by the borrow of a subtraction, which may report a
+/// byte too much above a true hit and never one below it.
+/// <https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>
+#[must_use]
+pub fn special(text: &[u8], at: usize) -> usize {
+    let mut here = at;
+    while let Some(word) = text.get(here..here + 8).and_then(|word| word.try_into().ok()) {
+        let word = u64::from_le_bytes(word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let slash = word ^ (ONES * u64::from(b'\\'));
+        let hit = ((quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash)
+            | (word.wrapping_sub(ONES * 0x20) & !word))
+            & HIGHS;
+        if hit != 0 {
+            return here + (hit.trailing_zeros() / 8) as usize;
+        }
+        here += 8;
+    }
+    while here < text.len() && text[here] != b'"' && text[here] != b'\\' && text[here] >= 0x20 {
+        here += 1;
+    }
+    here.min(text.len())
+}
+
+/// The offset of the closing quote of a string whose opening quote is at `at`, in trusted text.
+#[must_use]
+pub fn end(text: &[u8], at: usize) -> usize {
+    let mut here = at + 1;
+    loop {
+        here = special(text, here);
+        match text.get(here) {
+            Some(b'\\') => here += 2,
+            Some(b'"') | None => return here,
+            Some(_) => here += 1,
+        }
+    }
+}
+
+/// The offset of the closing quote of a canonical string whose opening quote is at `at`; `None`
+/// where no string begins there, it does not end, or an escape is not the canonical one.
+#[must_use]
+pub fn end_canonical(text: &[u8], at: usize) -> Option<usize> {
+    if text.get(at) != Some(&b'"') {
+        return None;
+    }
+    let mut here = at + 1;
+    loop {
+        here = special(text, here);
+        match text.get(here)? {
+            b'"' => return Some(here),
+            b'\\' => here += canonical_escape(text.get(here + 1..)?)?,
+            _ => return None,
+        }
+    }
+}
+
+/// The length, backslash included, of the canonical escape whose tail this text begins with.
+fn canonical_escape(tail: &[u8]) -> Option<usize> {
+    match tail.first()? {
+        b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => {
+            let digits = tail.get(1..5)?;
+            let control = digits.starts_with(b"000") || digits.starts_with(b"001");
+            let last = digits[3];
+            let hex = last.is_ascii_digit() || (b'a'..=b'f').contains(&last);
+            let short = digits[2] == b'0' && matches!(last, b'8' | b'9' | b'a' | b'c' | b'd');
+            (control && hex && !short).then_some(6)
+        }
+        _ => None,
+    }
+}
+
+/// Appends a string with its quotes, escaped canonically.
+pub fn write(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    write_body(out, text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends what stands between the quotes. The text must be UTF-8.
+pub fn write_body(out: &mut Vec<u8>, text: &[u8]) {
+    let mut from = 0;
+    loop {
+        let at = special(text, from);
+        out.extend_from_slice(&text[from..at]);
+        let Some(&byte) = text.get(at) else { return };
+        write_escape(out, byte);
+        from = at + 1;
+    }
+}
+
+/// Appends the canonical escape of a quote, backslash or control character.
+pub fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => out.extend_from_slice(&[
+            b'\\',
+            b'u',
+            b'0',
+            b'0',
+            HEX[usize::from(byte >> 4)],
+            HEX[usize::from(byte & 15)],
+        ]),
+    }
+}
+
+/// The text of a valid string body (without quotes), escapes resolved.
+///
+/// # Errors
+/// [`Error::Json`] for an escape that is none and for half a surrogate pair.
+pub fn unescape(body: &[u8]) -> Result<Cow<'_, str>> {
+    let fault = |what: &str, at: usize| Error::Json {
+        what: what.to_owned(),
+        at,
+        path: "$".to_owned(),
+    };
+    let Some(first) = memchr::memchr(b'\\', body) else {
+        let text = simdutf8::basic::from_utf8(body);
+        return text.map(Cow::Borrowed).map_err(|_| fault("a string that is not UTF-8", 0));
+    };
+    let mut out = Vec::new();
+    crate::error::reserve(&mut out, body.len())?;
+    let (mut from, mut at) = (0, first);
+    loop {
+        out.extend_from_slice(&body[from..at]);
+        let (character, length) = escaped(&body[at..]).ok_or_else(|| fault("a bad escape", at))?;
+        let mut bytes = [0; 4];
+        out.extend_from_slice(character.encode_utf8(&mut bytes).as_bytes());
+        from = at + length;
+        match memchr::memchr(b'\\', body.get(from..).unwrap_or_default()) {
+            Some(next) => at = from + next,
+            None => break,
+        }
+    }
+    out.extend_from_slice(body.get(from..).unwrap_or_default());
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| fault("a string that is not UTF-8", 0))
+}
+
+/// The character of the escape that this text begins with, and the escape's length.
+fn escaped(text: &[u8]) -> Option<(char, usize)> {
+    let simple = match text.get(1)? {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => {
+            let high = hex4(text.get(2..6)?)?;
+            if !(0xd800..0xdc00).contains(&high) {
+                return char::from_u32(high).map(|character| (character, 6));
+            }
+            let low = hex4(text.get(6..12)?.strip_prefix(b"\\u")?)?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return None;
+            }
+            let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            return char::from_u32(code).map(|character| (character, 12));
+        }
+        _ => return None,
+    };
+    Some((simple, 2))
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    if digits.len() != 4 {
+        return None;
+    }
+    digits.iter().try_fold(0, |value, &digit| {
+        char::from(digit).to_digit(16).map(|digit| value * 16 + digit)
+    })
+}
