@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -27,7 +28,7 @@ pub struct Written {
 
 /// A new file that is being written.
 pub struct Draft {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     bytes: u64,
     hash: Box<Xxh3Default>,
@@ -36,7 +37,7 @@ pub struct Draft {
 impl Draft {
     /// Creates the file that is to replace `target`.
     pub(crate) fn create(path: PathBuf, target: &Path) -> Result<Draft> {
-        let file = disk::create_replacement(&path, target)?;
+        let file = Arc::new(disk::create_replacement(&path, target)?);
         Ok(Draft { file, path, bytes: 0, hash: Box::default() })
     }
 
@@ -44,6 +45,11 @@ impl Draft {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file, for whoever syncs it while it is being written.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
     /// Appends bytes.

@@ -19,6 +19,7 @@ pub mod merge;
 pub mod plan;
 pub mod store;
 pub mod text;
+pub mod write;
 
 pub use batch::{Batch, Item, Span, Unset};
 pub use bytes::Bytes;
