@@ -21,6 +21,7 @@
 //! [`merge_pair`] merges two records, [`fold`] a batch into a store, [`rounds`] schedules the pairs
 //! for mergers that are no part of this crate.
 
+mod groups;
 mod number;
 mod order;
 mod rounds;
@@ -30,14 +31,18 @@ mod union;
 mod value;
 mod walk;
 
+pub use groups::Groups;
 pub use rounds::{Pair, Rounds, rounds};
 pub use rules::rule_fits;
 
 use crate::batch::Unset;
 use crate::error::{Error, Result};
 use crate::plan::{Node, NodeId, Plan};
-use value::Value;
+use value::{Value, append};
 use walk::Walk;
+
+/// Records nest at most 199 deep; what is deeper is not canonical.
+const DEPTH: usize = 200;
 
 /// How two records of one key become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,16 @@ pub enum Unobserved<'u> {
     Ranges(&'u [Unset]),
     /// Every field that equals its default: the record was read, nobody knows what was set.
     Defaults,
+}
+
+/// What became of an incoming record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// Whether the existing record has changed.
+    pub changed: bool,
+    /// Whether the result may break a constraint of the model that both records keep: a sum
+    /// out of bounds, a list that has become too long, a validator that sees several fields.
+    pub doubtful: bool,
 }
 
 /// Calls the function of a custom rule by its index, with the existing and the incoming value;
@@ -121,10 +136,16 @@ pub fn merge_pair<'a>(
     unobserved: Unobserved<'_>,
     custom: Option<&mut Custom<'_>>,
     out: &mut Vec<u8>,
-) -> Result<()> {
+) -> Result<Merged> {
     match merger.strategy {
-        Strategy::KeepExisting => out.extend_from_slice(existing),
-        Strategy::KeepIncoming => out.extend_from_slice(incoming),
+        Strategy::KeepExisting => {
+            append(out, existing)?;
+            Ok(Merged::default())
+        }
+        Strategy::KeepIncoming => {
+            append(out, incoming)?;
+            Ok(Merged { changed: existing != incoming, doubtful: false })
+        }
         Strategy::MergeField { .. } => {
             let mut value = Value::Raw(existing);
             let mut missing = missing;
@@ -132,12 +153,12 @@ pub fn merge_pair<'a>(
                 Some(custom) => custom,
                 None => &mut missing,
             };
-            observe(merger, &mut value, incoming, unobserved, custom, &mut Vec::new())
+            let merged = observe(merger, &mut value, incoming, unobserved, custom, &mut Vec::new())
                 .map_err(|failure| failure.of_item(0))?;
-            value.write(out);
+            value.write(out)?;
+            Ok(merged)
         }
     }
-    Ok(())
 }
 
 /// Stands in where no function was given.
@@ -153,10 +174,12 @@ fn observe<'a>(
     unobserved: Unobserved<'_>,
     custom: &mut Custom<'_>,
     parts: &mut Vec<(usize, usize)>,
-) -> Outcome<()> {
+) -> Outcome<Merged> {
     parts.clear();
-    let mut walk = Walk { merger, record, unobserved, passed: 0, custom, parts };
-    walk.value(Some(merger.plan.root), value, (0, record.len()), 0)
+    let merged = Merged::default();
+    let mut walk = Walk { merger, record, unobserved, passed: 0, custom, parts, merged };
+    walk.value(Some(merger.plan.root), value, (0, record.len()), 0)?;
+    Ok(walk.merged)
 }
 
 /// The node below nullables and unions that decides about values whose JSON begins with `kind`.

@@ -81,32 +81,37 @@ pub(super) fn is_longer(sides: &Sides<'_>) -> Outcome<bool> {
     Ok(code_points(new) > code_points(old))
 }
 
-/// The sum of two numbers, as canonical JSON.
-pub(super) fn sum(sides: &Sides<'_>) -> Outcome<Vec<u8>> {
+/// The sum of two numbers as canonical JSON, and whether it may be out of bounds.
+pub(super) fn sum(sides: &Sides<'_>) -> Outcome<(Vec<u8>, bool)> {
     const NOT_NUMBERS: &str = "the values cannot be added";
-    let mut out = Vec::new();
-    let decimal = !matches!(sides.leaf(), Some(Node::Float { .. }));
-    if decimal && let Some((old, new)) = sides.strings() {
+    let (mut out, node) = (Vec::new(), sides.leaf());
+    let is_float = |value: &[u8]| value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E' | b'"'));
+    if !matches!(node, Some(Node::Float { .. }))
+        && let Some((old, new)) = sides.strings()
+    {
         out.push(b'"');
         exact(old, new)?.write_decimal(&mut out);
         out.push(b'"');
-        return Ok(out);
-    }
-    let is_float =
-        |value: &[u8]| value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E' | b'"'));
-    if is_float(sides.existing) || is_float(sides.incoming) {
+    } else if is_float(sides.existing) || is_float(sides.incoming) {
         let read = |value| float(value).ok_or_else(|| Conflict::of(NOT_NUMBERS));
-        let sum = read(sides.existing)? + read(sides.incoming)?;
-        match sum {
+        match read(sides.existing)? + read(sides.incoming)? {
             sum if sum.is_nan() => out.extend_from_slice(b"\"NaN\""),
             f64::INFINITY => out.extend_from_slice(b"\"Infinity\""),
             f64::NEG_INFINITY => out.extend_from_slice(b"\"-Infinity\""),
             sum => out.extend_from_slice(zmij::Buffer::new().format_finite(sum).as_bytes()),
         }
-        return Ok(out);
+    } else {
+        exact(sides.existing, sides.incoming)?.write_int(&mut out);
     }
-    exact(sides.existing, sides.incoming)?.write_int(&mut out);
-    return Ok(out);
+    let bounded = match node {
+        Some(Node::Int { min, max }) => min.is_some() || max.is_some(),
+        Some(Node::Float { min, max, inf_nan }) => {
+            min.is_some() || max.is_some() || (!inf_nan && out.starts_with(b"\""))
+        }
+        Some(Node::Text(Text::Decimal) | Node::Any) => false,
+        _ => true,
+    };
+    return Ok((out, bounded));
 
     fn exact(old: &[u8], new: &[u8]) -> Outcome<Sum> {
         let read = |text| Number::read(text).ok_or_else(|| Conflict::of(NOT_NUMBERS));
@@ -215,7 +220,7 @@ pub fn rule_fits(plan: &Plan, node: NodeId, rule: Rule) -> bool {
                     Some(b'n') | None => None,
                     Some(b'"') => Some(Leaf::Choice),
                     Some(b't' | b'f') => Some(Leaf::Bool),
-                    _ => Some(Leaf::Number),
+                    _ => Some(Leaf::Level),
                 }))
             }
             Node::Any | Node::Opaque => leaves.push(Leaf::Unknown),
@@ -255,6 +260,8 @@ enum Leaf {
     Str,
     /// One of a list of strings, whose alphabet is no order.
     Choice,
+    /// One of a list of numbers, whose sums are no members.
+    Level,
     Text(Text),
     List,
     Set,

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use memchr::memchr;
 
-use super::split;
+use super::{DEPTH, split};
 use crate::error::{Error, Result, reserve};
 
 /// Up to this many entries comparing them one by one beats hashing.
@@ -121,11 +121,16 @@ impl<'a> Elements<'a> {
         Ok(())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Appends the array's canonical JSON.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if self.set && !self.items.is_sorted() {
             self.items.sort_unstable();
         }
+        reserve(out, self.items.iter().map(|item| item.len() + 1).sum::<usize>() + 2)?;
         out.push(b'[');
         for (index, item) in self.items.iter().enumerate() {
             if index > 0 {
@@ -134,6 +139,7 @@ impl<'a> Elements<'a> {
             out.extend_from_slice(item);
         }
         out.push(b']');
+        Ok(())
     }
 }
 
@@ -141,13 +147,20 @@ impl<'a> Elements<'a> {
 fn form(text: &[u8]) -> Option<Box<[u8]>> {
     memchr(b'{', text)?;
     let mut out = Vec::with_capacity(text.len());
-    sorted(text, &mut Vec::new(), &mut out)?;
+    sorted(text, 0, &mut Vec::new(), &mut out)?;
     (out != text).then(|| out.into_boxed_slice())
 }
 
-/// Appends a value with the keys of its objects sorted. `parts` is room to work in; recursion
-/// ends at the depth of the deepest record.
-fn sorted(text: &[u8], parts: &mut Vec<(usize, usize)>, out: &mut Vec<u8>) -> Option<()> {
+/// Appends a value with the keys of its objects sorted. `parts` is room to work in.
+fn sorted(
+    text: &[u8],
+    depth: usize,
+    parts: &mut Vec<(usize, usize)>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    if depth > DEPTH {
+        return None;
+    }
     let base = parts.len();
     match text.first()? {
         b'{' => {
@@ -161,7 +174,7 @@ fn sorted(text: &[u8], parts: &mut Vec<(usize, usize)>, out: &mut Vec<u8>) -> Op
                 }
                 out.extend_from_slice(&text[key.0..key.1]);
                 out.push(b':');
-                sorted(&text[value.0..value.1], parts, out)?;
+                sorted(&text[value.0..value.1], depth + 1, parts, out)?;
             }
             out.push(b'}');
         }
@@ -174,7 +187,7 @@ fn sorted(text: &[u8], parts: &mut Vec<(usize, usize)>, out: &mut Vec<u8>) -> Op
                     out.push(b',');
                 }
                 let (start, end) = parts[base + index];
-                sorted(&text[start..end], parts, out)?;
+                sorted(&text[start..end], depth + 1, parts, out)?;
             }
             out.push(b']');
         }

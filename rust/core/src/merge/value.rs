@@ -48,36 +48,44 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Appends the value's canonical JSON. Recursion ends at the depth of the deepest record.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>) {
+    /// Appends the value's canonical JSON. It is no deeper than the records it came from.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> Result<()> {
         match self {
-            Value::Raw(bytes) => out.extend_from_slice(bytes),
-            Value::Built(bytes) => out.extend_from_slice(bytes),
-            Value::List(elements) => elements.write(out),
+            Value::Raw(bytes) => append(out, bytes)?,
+            Value::Built(bytes) => append(out, bytes)?,
+            Value::List(elements) => elements.write(out)?,
             Value::Dict(members) => {
-                out.push(b'{');
+                append(out, b"{")?;
                 for (index, (key, value)) in members.items.iter_mut().enumerate() {
                     if index > 0 {
-                        out.push(b',');
+                        append(out, b",")?;
                     }
-                    out.extend_from_slice(key);
-                    out.push(b':');
-                    value.write(out);
+                    append(out, key)?;
+                    append(out, b":")?;
+                    value.write(out)?;
                 }
-                out.push(b'}');
+                append(out, b"}")?;
             }
             Value::Model(model, values) => {
                 if values.is_empty() {
-                    out.push(b'{');
+                    append(out, b"{")?;
                 }
                 for (field, value) in model.fields.iter().zip(values) {
-                    out.extend_from_slice(&field.prefix);
-                    value.write(out);
+                    append(out, &field.prefix)?;
+                    value.write(out)?;
                 }
-                out.push(b'}');
+                append(out, b"}")?;
             }
         }
+        Ok(())
     }
+}
+
+/// Appends bytes, or says that memory is out.
+pub(super) fn append(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+    reserve(out, bytes.len())?;
+    out.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// The members of an object, in order.
@@ -88,6 +96,10 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// The place of the member with this key (its JSON text).
     pub(super) fn find(&mut self, key: &[u8]) -> Result<Option<usize>> {
         let items = &self.items;

@@ -5,12 +5,9 @@ use std::cmp::Ordering;
 use super::rules::{self, Sides};
 use super::union::Elements;
 use super::value::{Members, Value};
-use super::{Conflict, Custom, Lists, Merger, Outcome, Unobserved, split};
+use super::{Conflict, Custom, DEPTH, Lists, Merged, Merger, Outcome, Unobserved, split};
 use crate::error::reserve;
 use crate::plan::{Field, Model, Node, NodeId, Rule};
-
-/// Records nest at most 199 deep; what is deeper is not canonical.
-const DEPTH: usize = 200;
 
 /// The range of a value in the incoming record.
 type Part = (usize, usize);
@@ -26,6 +23,7 @@ pub(super) struct Walk<'a, 'w> {
     pub(super) custom: &'w mut Custom<'w>,
     /// Room for the ranges of split objects, the innermost last.
     pub(super) parts: &'w mut Vec<Part>,
+    pub(super) merged: Merged,
 }
 
 impl<'a> Walk<'a, '_> {
@@ -46,12 +44,12 @@ impl<'a> Walk<'a, '_> {
             return Ok(());
         }
         if existing.is_null() {
-            *existing = Value::Raw(incoming);
+            self.replace(existing, Value::Raw(incoming));
             return Ok(());
         }
         match field.and_then(|field| Some((field, field.rule?))) {
             None => self.value(node, existing, part, depth),
-            Some((field, rule)) => self.rule(field, rule, existing, incoming),
+            Some((field, rule)) => self.rule(field, rule, existing, part),
         }
     }
 
@@ -74,14 +72,18 @@ impl<'a> Walk<'a, '_> {
         field: &'a Field,
         rule: Rule,
         existing: &mut Value<'a>,
-        incoming: &'a [u8],
+        part: Part,
     ) -> Outcome<()> {
+        let incoming = self.bytes(part);
         if matches!(rule, Rule::Union | Rule::Append) {
             if existing.kind() != b'[' || incoming.first() != Some(&b'[') {
                 return Err(Conflict::of("both values must be lists"));
             }
             let how = if rule == Rule::Union { Lists::Union } else { Lists::Append };
-            return self.list(Some(field.node), existing, incoming, how);
+            let shape = self.merger.resolve(Some(field.node), b'[');
+            self.list(shape, existing, incoming, how)?;
+            self.merged.doubtful |= is_doubtful(shape, existing);
+            return Ok(());
         }
         let old = existing.bytes().ok_or_else(Conflict::unreadable)?;
         let sides = Sides { plan: self.merger.plan, node: field.node, existing: old, incoming };
@@ -91,21 +93,29 @@ impl<'a> Walk<'a, '_> {
             Rule::Min => rules::is_better(&sides, Ordering::Less)?,
             Rule::Longest => rules::is_longer(&sides)?,
             Rule::Sum => {
-                *existing = Value::Built(rules::sum(&sides)?);
+                let (sum, doubtful) = rules::sum(&sides)?;
+                self.merged.doubtful |= doubtful;
+                self.replace(existing, Value::Built(sum));
                 false
             }
             Rule::Custom(function) => {
                 let mut out = Vec::new();
                 (self.custom)(function, old, incoming, &mut out)?;
-                *existing = Value::Built(out);
+                self.merged.doubtful = true;
+                self.replace(existing, Value::Built(out));
                 false
             }
             Rule::KeepIncoming | Rule::Replace | Rule::Union | Rule::Append => true,
         };
         if wins {
-            *existing = Value::Raw(incoming);
+            self.replace(existing, Value::Raw(incoming));
         }
         Ok(())
+    }
+
+    fn replace(&mut self, existing: &mut Value<'a>, new: Value<'a>) {
+        self.merged.changed |= existing.bytes() != new.bytes();
+        *existing = new;
     }
 
     /// Merges two values of one shape by their kind; other kinds are overwritten.
@@ -119,42 +129,46 @@ impl<'a> Walk<'a, '_> {
         let incoming = self.bytes(part);
         let kind = incoming.first().copied().unwrap_or(0);
         if kind != existing.kind() {
-            *existing = Value::Raw(incoming);
+            self.replace(existing, Value::Raw(incoming));
             return Ok(());
         }
         if depth > DEPTH {
             return Err(Conflict::of("the record is nested too deeply"));
         }
-        match (kind, self.merger.resolve(node, kind)) {
-            (b'[', Some(Node::Tuple(_))) => *existing = Value::Raw(incoming),
-            (b'[', Some(Node::Set(_))) => self.list(node, existing, incoming, Lists::Union)?,
-            (b'[', _) => self.list(node, existing, incoming, self.merger.lists)?,
+        let outer = std::mem::take(&mut self.merged.changed);
+        let shape = self.merger.resolve(node, kind);
+        match (kind, shape) {
+            (b'[', Some(Node::Tuple(_))) => self.replace(existing, Value::Raw(incoming)),
+            (b'[', Some(Node::Set(_))) => self.list(shape, existing, incoming, Lists::Union)?,
+            (b'[', _) => self.list(shape, existing, incoming, self.merger.lists)?,
             (b'{', Some(Node::Model(model))) => self.model(model, existing, part, depth)?,
             (b'{', Some(Node::Dict(items))) => {
                 self.object(|_| (None, Some(items.item)), existing, part, depth)?;
             }
             (b'{', _) => self.object(|_| (None, None), existing, part, depth)?,
-            _ => *existing = Value::Raw(incoming),
+            _ => self.replace(existing, Value::Raw(incoming)),
         }
+        self.merged.doubtful |= self.merged.changed && is_doubtful(shape, existing);
+        self.merged.changed |= outer;
         Ok(())
     }
 
     fn list(
-        &self,
-        node: Option<NodeId>,
+        &mut self,
+        shape: Option<&Node>,
         existing: &mut Value<'a>,
         incoming: &'a [u8],
         how: Lists,
     ) -> Outcome<()> {
         if how == Lists::Replace {
-            *existing = Value::Raw(incoming);
+            self.replace(existing, Value::Raw(incoming));
             return Ok(());
         }
         if incoming == b"[]" || (how == Lists::Union && existing.bytes() == Some(incoming)) {
             return Ok(());
         }
         if let Value::Raw(text) = *existing {
-            let (set, free) = match self.merger.resolve(node, b'[') {
+            let (set, free) = match shape {
                 Some(Node::List(items)) => (false, self.merger.is_free(items.item)),
                 Some(Node::Set(items)) => (true, self.merger.is_free(items.item)),
                 _ => (false, true),
@@ -165,10 +179,12 @@ impl<'a> Walk<'a, '_> {
         let Value::List(elements) = existing else {
             return Err(Conflict::unreadable());
         };
+        let before = elements.len();
         let done = match how {
             Lists::Append => elements.append(incoming)?,
             _ => elements.unite(incoming)?,
         };
+        self.merged.changed |= elements.len() > before;
         done.ok_or_else(Conflict::unreadable)
     }
 
@@ -253,11 +269,25 @@ impl<'a> Walk<'a, '_> {
                 Some(found) => self
                     .member(shape(key), members.value(found), value, depth + 1)
                     .map_err(|failure| failure.within(&key[1..key.len() - 1]))?,
-                None => members.push(key, Value::Raw(self.bytes(value)))?,
+                None => {
+                    members.push(key, Value::Raw(self.bytes(value)))?;
+                    self.merged.changed = true;
+                }
             }
         }
         self.parts.truncate(base);
         Ok(())
+    }
+}
+
+/// Whether a list or object that has changed may no longer be what the model allows.
+fn is_doubtful(shape: Option<&Node>, merged: &Value<'_>) -> bool {
+    match (shape, merged) {
+        (Some(Node::Opaque), Value::List(_) | Value::Dict(_)) => true,
+        (Some(Node::List(items) | Node::Set(items)), Value::List(list)) => list.len() > items.max,
+        (Some(Node::Dict(items)), Value::Dict(members)) => members.len() > items.max,
+        (Some(Node::Model(model)), _) => !model.covered,
+        _ => false,
     }
 }
 

@@ -1,0 +1,126 @@
+//! Merging against a plain reference, and the laws that it promises.
+
+mod reference;
+mod shapes;
+
+use omem_core::merge::{Lists, Merger, Strategy, Unobserved, merge_pair};
+use proptest::prelude::*;
+use reference::Reference;
+use shapes::{Kinds, Random, Schema, Value, schema, value};
+
+const LISTS: [Lists; 3] = [Lists::Union, Lists::Append, Lists::Replace];
+const PLAIN: Kinds = Kinds { rules: false, mixed: false };
+const ALL: Kinds = Kinds { rules: true, mixed: true };
+
+fn random(seed: u64) -> Random {
+    Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+}
+
+fn merge(schema: &Schema, lists: Lists, existing: &[u8], incoming: &[u8], unobserved: Unobserved<'_>) -> String {
+    let merger = Merger::new(&schema.plan, Strategy::MergeField { lists });
+    let mut out = b"before".to_vec();
+    merge_pair(&merger, existing, incoming, unobserved, None, &mut out).unwrap();
+    String::from_utf8(out.split_off(6)).unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn merges_as_the_reference_does(seed: u64, lists in 0..3usize) {
+        let (random, lists) = (&mut random(seed), LISTS[lists]);
+        let schema = schema(random, ALL);
+        let mut existing = value(random, &schema, schema.plan.root);
+        for round in 0..4 {
+            let incoming = value(random, &schema, schema.plan.root);
+            let (record, ranges) = incoming.record();
+            let defaults_unset = round % 2 == 1;
+            let unobserved =
+                if defaults_unset { Unobserved::Defaults } else { Unobserved::Ranges(&ranges) };
+            let merged = merge(&schema, lists, existing.text().as_bytes(), &record, unobserved);
+            let reference = Reference { schema: &schema, lists, defaults_unset };
+            let expected = reference.merge(schema.plan.root, &existing, &incoming);
+            prop_assert_eq!(
+                &merged, &expected.text(), "{} + {} ({:?})", existing.text(), incoming.text(), schema
+            );
+            existing = expected;
+        }
+    }
+
+    /// `x ⊕ x = x`, whatever a list repeats.
+    #[test]
+    fn is_idempotent(seed: u64) {
+        let random = &mut random(seed);
+        let mut schema = schema(random, ALL);
+        drop_rules(&mut schema, |rule| matches!(rule, omem_core::plan::Rule::Sum | omem_core::plan::Rule::Append));
+        let (record, _) = value(random, &schema, schema.plan.root).record();
+        for unobserved in [Unobserved::Ranges(&[]), Unobserved::Defaults] {
+            for lists in [Lists::Union, Lists::Replace] {
+                prop_assert_eq!(merge(&schema, lists, &record, &record, unobserved), text(&record));
+            }
+        }
+    }
+
+    /// Where everything is set and no field changes its JSON kind.
+    #[test]
+    fn is_associative(seed: u64, lists in 0..3usize) {
+        let (random, lists) = (&mut random(seed), LISTS[lists]);
+        let mut schema = schema(random, Kinds { rules: true, mixed: false });
+        // Sums of floats are rounded.
+        drop_rules(&mut schema, |rule| rule == omem_core::plan::Rule::Sum);
+        let [x, y, z] = [(); 3].map(|()| value(random, &schema, schema.plan.root).record().0);
+        let set = Unobserved::Ranges(&[]);
+        let left = merge(&schema, lists, merge(&schema, lists, &x, &y, set).as_bytes(), &z, set);
+        let right = merge(&schema, lists, &x, merge(&schema, lists, &y, &z, set).as_bytes(), set);
+        prop_assert_eq!(left, right, "{} {} {}", text(&x), text(&y), text(&z));
+    }
+
+    /// Whatever was observed is in the result, and so is what was known and not contradicted.
+    #[test]
+    fn nothing_is_lost(seed: u64) {
+        let random = &mut random(seed);
+        let schema = schema(random, PLAIN);
+        let [x, y] = [(); 2].map(|()| value(random, &schema, schema.plan.root));
+        let (incoming, ranges) = y.record();
+        let merged = merge(&schema, Lists::Union, x.text().as_bytes(), &incoming, Unobserved::Ranges(&ranges));
+        let merged: serde_json::Value = serde_json::from_str(&merged).unwrap();
+        prop_assert!(holds(&merged, &y, true), "{merged} {}", y.text());
+        prop_assert!(holds(&merged, &x, false), "{merged} {}", x.text());
+    }
+}
+
+fn drop_rules(schema: &mut Schema, unwanted: fn(omem_core::plan::Rule) -> bool) {
+    for node in &mut schema.plan.nodes {
+        if let omem_core::plan::Node::Model(model) = node {
+            for field in &mut model.fields {
+                field.rule = field.rule.filter(|&rule| !unwanted(rule));
+            }
+        }
+    }
+}
+
+/// Whether the merged value holds what a side knew; its scalars too, if it had the last word.
+/// Arrays of plain schemas are lists, sets, or tuples, which are overwritten.
+fn holds(merged: &serde_json::Value, side: &Value, last: bool) -> bool {
+    use serde_json::Value as Json;
+    match (merged, side) {
+        (Json::Object(object), Value::Dict(members)) => members.iter().all(|(key, value)| {
+            let key: String = serde_json::from_str(key).unwrap();
+            object.get(&key).is_some_and(|merged| holds(merged, value, last))
+        }),
+        (Json::Object(object), Value::Record(fields)) => fields.iter().all(|field| {
+            let key: String = serde_json::from_str(field.prefix[1..].trim_end_matches(':')).unwrap();
+            !field.set || holds(&object[&key], &field.value, last)
+        }),
+        (Json::Array(elements), Value::List(values)) if last => (values.iter())
+            .all(|value| elements.contains(&serde_json::from_str(&value.text()).unwrap())),
+        (merged, Value::Scalar(text)) => {
+            text == "null" || !last || *merged == serde_json::from_str::<Json>(text).unwrap()
+        }
+        (merged, _) => !last || merged.is_null(),
+    }
+}
