@@ -24,7 +24,8 @@ impl Groups {
     /// [`Error::OutOfMemory`], [`Error::TooLarge`].
     pub fn of(batch: &Batch) -> Result<Self> {
         let count = batch.items.len();
-        u32::try_from(count).map_err(|_| Error::TooLarge { what: "a batch holds 2^32 - 1 items" })?;
+        u32::try_from(count)
+            .map_err(|_| Error::TooLarge { what: "a batch holds 2^32 - 1 items" })?;
         // The first item of each group.
         let mut firsts: Vec<u32> = Vec::new();
         let mut group_of: Vec<u32> = Vec::new();
@@ -112,9 +113,8 @@ impl Groups {
             let share = (total * run / runs) as u32;
             self.starts[..count].partition_point(|&start| start < share)
         };
-        (0..runs).map(move |run| {
-            start_of(run)..if run + 1 == runs { count } else { start_of(run + 1) }
-        })
+        (0..runs)
+            .map(move |run| start_of(run)..if run + 1 == runs { count } else { start_of(run + 1) })
     }
 }
 

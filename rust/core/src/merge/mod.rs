@@ -21,23 +21,26 @@
 //! [`merge_pair`] merges two records, [`fold`] a batch into a store, [`rounds`] schedules the pairs
 //! for mergers that are no part of this crate.
 
+mod fold;
 mod groups;
 mod number;
 mod order;
 mod rounds;
 mod rules;
 mod split;
+mod steps;
 mod union;
 mod value;
 mod walk;
 
+pub use fold::{Failed, Folded, Options, fold};
 pub use groups::Groups;
 pub use rounds::{Pair, Rounds, rounds};
 pub use rules::rule_fits;
 
 use crate::batch::Unset;
 use crate::error::{Error, Result};
-use crate::plan::{Node, NodeId, Plan};
+use crate::plan::{Field, Node, NodeId, Plan, Rule};
 use value::{Value, append};
 use walk::Walk;
 
@@ -94,6 +97,10 @@ pub struct Merged {
 /// it appends the merged value's canonical JSON.
 pub type Custom<'c> = dyn FnMut(u32, &[u8], &[u8], &mut Vec<u8>) -> Result<()> + 'c;
 
+/// Decides about a merged record that may break a constraint of the model: called with the key
+/// text and the record, it appends the record to be kept, or returns [`Error::Merge`].
+pub type Judge<'j> = dyn FnMut(&[u8], &[u8], &mut Vec<u8>) -> Result<()> + 'j;
+
 /// A plan and a strategy, made ready to merge records.
 #[derive(Debug)]
 pub struct Merger<'a> {
@@ -118,6 +125,15 @@ impl<'a> Merger<'a> {
     /// The node that decides about values whose JSON begins with `kind`.
     fn resolve(&self, node: Option<NodeId>, kind: u8) -> Option<&'a Node> {
         leaf(self.plan, node?, kind)
+    }
+
+    /// Whether some field has a custom rule.
+    fn has_custom_rule(&self) -> bool {
+        let is_custom = |field: &Field| matches!(field.rule, Some(Rule::Custom(_)));
+        self.plan.nodes.iter().any(|node| match node {
+            Node::Model(model) => model.fields.iter().any(is_custom),
+            _ => false,
+        })
     }
 
     fn is_free(&self, node: NodeId) -> bool {
@@ -277,7 +293,8 @@ enum Failure {
     Fatal(Error),
 }
 
-type Outcome<T> = std::result::Result<T, Failure>;
+/// The failure is boxed: the walk recurses, and every frame has room for several results.
+type Outcome<T> = std::result::Result<T, Box<Failure>>;
 
 /// Why two values cannot be merged, and where.
 #[derive(Debug)]
@@ -288,19 +305,19 @@ struct Conflict {
 }
 
 impl Conflict {
-    fn of(what: impl Into<String>) -> Failure {
-        Failure::Conflict(Conflict { what: what.into(), path: String::new() })
+    fn of(what: impl Into<String>) -> Box<Failure> {
+        Box::new(Failure::Conflict(Conflict { what: what.into(), path: String::new() }))
     }
 
-    fn unreadable() -> Failure {
+    fn unreadable() -> Box<Failure> {
         Conflict::of("the value is not canonical")
     }
 }
 
 impl Failure {
     /// Says that it happened within this field or key.
-    fn within(mut self, name: &[u8]) -> Failure {
-        if let Failure::Conflict(conflict) = &mut self {
+    fn within(mut self: Box<Self>, name: &[u8]) -> Box<Self> {
+        if let Failure::Conflict(conflict) = &mut *self {
             conflict.path.insert_str(0, &String::from_utf8_lossy(name));
             conflict.path.insert(0, '.');
         }
@@ -317,11 +334,11 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for Box<Failure> {
     fn from(error: Error) -> Self {
         match error {
             Error::Merge { what, .. } => Conflict::of(what),
-            error => Failure::Fatal(error),
+            error => Box::new(Failure::Fatal(error)),
         }
     }
 }

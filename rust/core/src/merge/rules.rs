@@ -40,11 +40,11 @@ pub(super) fn is_better(sides: &Sides<'_>, wanted: Ordering) -> Outcome<bool> {
     }
     let order = match (sides.strings(), node) {
         (Some((old, new)), Some(Node::Text(kind))) => {
-            order::texts(*kind, new, old).map_err(|why| Conflict::of(why))?
+            order::texts(*kind, new, old).map_err(Conflict::of)?
         }
         (Some((old, new)), Some(Node::Str { .. } | Node::Choice(_))) => plain(new).cmp(&plain(old)),
         (Some((old, new)), Some(Node::Any | Node::Opaque) | None) => {
-            order::alike(&plain(new), &plain(old)).map_err(|why| Conflict::of(why))?
+            order::alike(&plain(new), &plain(old)).map_err(Conflict::of)?
         }
         _ => match (scalar(sides.incoming), scalar(sides.existing)) {
             (Some(Scalar::Bool(new)), Some(Scalar::Bool(old))) => new.cmp(&old),
@@ -85,7 +85,8 @@ pub(super) fn is_longer(sides: &Sides<'_>) -> Outcome<bool> {
 pub(super) fn sum(sides: &Sides<'_>) -> Outcome<(Vec<u8>, bool)> {
     const NOT_NUMBERS: &str = "the values cannot be added";
     let (mut out, node) = (Vec::new(), sides.leaf());
-    let is_float = |value: &[u8]| value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E' | b'"'));
+    let is_float =
+        |value: &[u8]| value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E' | b'"'));
     if !matches!(node, Some(Node::Float { .. }))
         && let Some((old, new)) = sides.strings()
     {

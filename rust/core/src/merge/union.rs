@@ -125,12 +125,16 @@ impl<'a> Elements<'a> {
         self.items.len()
     }
 
-    /// Appends the array's canonical JSON.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> Result<()> {
+    /// The length of the array's JSON, or a byte more.
+    pub(super) fn bytes(&self) -> usize {
+        self.items.iter().map(|item| item.len() + 1).sum::<usize>() + 2
+    }
+
+    /// Appends the array's canonical JSON to where there is room.
+    pub(super) fn put(&mut self, out: &mut Vec<u8>) {
         if self.set && !self.items.is_sorted() {
             self.items.sort_unstable();
         }
-        reserve(out, self.items.iter().map(|item| item.len() + 1).sum::<usize>() + 2)?;
         out.push(b'[');
         for (index, item) in self.items.iter().enumerate() {
             if index > 0 {
@@ -139,7 +143,6 @@ impl<'a> Elements<'a> {
             out.extend_from_slice(item);
         }
         out.push(b']');
-        Ok(())
     }
 }
 

@@ -48,36 +48,59 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Appends the value's canonical JSON. It is no deeper than the records it came from.
+    /// Appends the value's canonical JSON.
     pub(super) fn write(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        reserve(out, self.len())?;
+        self.put(out);
+        Ok(())
+    }
+
+    /// The length of the JSON.
+    fn len(&self) -> usize {
         match self {
-            Value::Raw(bytes) => append(out, bytes)?,
-            Value::Built(bytes) => append(out, bytes)?,
-            Value::List(elements) => elements.write(out)?,
+            Value::Raw(bytes) => bytes.len(),
+            Value::Built(bytes) => bytes.len(),
+            Value::List(elements) => elements.bytes(),
             Value::Dict(members) => {
-                append(out, b"{")?;
+                let member = |(key, value): &(&[u8], Value<'_>)| key.len() + value.len() + 2;
+                members.items.iter().map(member).sum::<usize>() + 2
+            }
+            Value::Model(model, values) => {
+                let fields = model.fields.iter().zip(values);
+                fields.map(|(field, value)| field.prefix.len() + value.len()).sum::<usize>() + 2
+            }
+        }
+    }
+
+    /// Appends the JSON to where there is room. It is no deeper than the records it came from.
+    fn put(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Value::Raw(bytes) => out.extend_from_slice(bytes),
+            Value::Built(bytes) => out.extend_from_slice(bytes),
+            Value::List(elements) => elements.put(out),
+            Value::Dict(members) => {
+                out.push(b'{');
                 for (index, (key, value)) in members.items.iter_mut().enumerate() {
                     if index > 0 {
-                        append(out, b",")?;
+                        out.push(b',');
                     }
-                    append(out, key)?;
-                    append(out, b":")?;
-                    value.write(out)?;
+                    out.extend_from_slice(key);
+                    out.push(b':');
+                    value.put(out);
                 }
-                append(out, b"}")?;
+                out.push(b'}');
             }
             Value::Model(model, values) => {
                 if values.is_empty() {
-                    append(out, b"{")?;
+                    out.push(b'{');
                 }
                 for (field, value) in model.fields.iter().zip(values) {
-                    append(out, &field.prefix)?;
-                    value.write(out)?;
+                    out.extend_from_slice(&field.prefix);
+                    value.put(out);
                 }
-                append(out, b"}")?;
+                out.push(b'}');
             }
         }
-        Ok(())
     }
 }
 

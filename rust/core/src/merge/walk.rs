@@ -143,9 +143,9 @@ impl<'a> Walk<'a, '_> {
             (b'[', _) => self.list(shape, existing, incoming, self.merger.lists)?,
             (b'{', Some(Node::Model(model))) => self.model(model, existing, part, depth)?,
             (b'{', Some(Node::Dict(items))) => {
-                self.object(|_| (None, Some(items.item)), existing, part, depth)?;
+                self.object(Keys::Any(Some(items.item)), existing, part, depth)?;
             }
-            (b'{', _) => self.object(|_| (None, None), existing, part, depth)?,
+            (b'{', _) => self.object(Keys::Any(None), existing, part, depth)?,
             _ => self.replace(existing, Value::Raw(incoming)),
         }
         self.merged.doubtful |= self.merged.changed && is_doubtful(shape, existing);
@@ -197,86 +197,111 @@ impl<'a> Walk<'a, '_> {
     ) -> Outcome<()> {
         let base = self.parts.len();
         let exact = split::fields(model, self.record, part.0, self.parts).is_some();
-        if exact && let Value::Raw(text) = *existing {
-            let start = self.parts.len();
-            if split::fields(model, text, 0, self.parts).is_some() {
-                let mut values = Vec::new();
-                reserve(&mut values, model.fields.len())?;
-                values.extend(
-                    self.parts[start..].iter().map(|&(from, to)| Value::Raw(&text[from..to])),
-                );
-                *existing = Value::Model(model, values);
-            }
-            self.parts.truncate(start);
+        if exact {
+            self.open_model(model, existing)?;
         }
-        if exact && let Value::Model(_, values) = existing {
-            for (place, (field, value)) in model.fields.iter().zip(values).enumerate() {
-                let shape = (Some(field), Some(field.node));
-                self.member(shape, value, self.parts[base + place], depth + 1)
-                    .map_err(|failure| failure.within(field.name.as_bytes()))?;
+        let values = match existing {
+            Value::Model(_, values) if exact => values,
+            // A serializer of the model's own has left out, added or moved fields.
+            _ => {
+                self.parts.truncate(base);
+                return self.object(Keys::Of(model), existing, part, depth);
             }
-            self.parts.truncate(base);
-            return Ok(());
-        }
-        // A serializer of the model's own has left out, added or moved fields.
-        self.parts.truncate(base);
-        let find = |key: &[u8]| {
-            let field = model.fields.iter().find(|field| key_of(field) == key);
-            (field, field.map(|field| field.node))
         };
-        self.object(find, existing, part, depth)
+        for (place, (field, value)) in model.fields.iter().zip(values).enumerate() {
+            let shape = (Some(field), Some(field.node));
+            self.member(shape, value, self.parts[base + place], depth + 1)
+                .map_err(|failure| failure.within(field.name.as_bytes()))?;
+        }
+        self.parts.truncate(base);
+        Ok(())
     }
 
-    /// Merges two objects key by key; `shape` knows what a key holds.
+    /// Splits a value that has exactly the model's fields.
+    fn open_model(&mut self, model: &'a Model, existing: &mut Value<'a>) -> Outcome<()> {
+        let Value::Raw(text) = *existing else { return Ok(()) };
+        let base = self.parts.len();
+        if split::fields(model, text, 0, self.parts).is_some() {
+            let mut values = Vec::new();
+            reserve(&mut values, model.fields.len())?;
+            let raw = |&(start, end): &Part| Value::Raw(&text[start..end]);
+            values.extend(self.parts[base..].iter().map(raw));
+            *existing = Value::Model(model, values);
+        }
+        self.parts.truncate(base);
+        Ok(())
+    }
+
+    /// Merges two objects key by key.
     fn object(
         &mut self,
-        shape: impl Fn(&[u8]) -> (Option<&'a Field>, Option<NodeId>),
+        keys: Keys<'a>,
         existing: &mut Value<'a>,
         part: Part,
         depth: usize,
     ) -> Outcome<()> {
+        self.open_object(existing)?;
+        let Value::Dict(members) = existing else { return Err(Conflict::unreadable()) };
         let base = self.parts.len();
-        let members = match std::mem::replace(existing, Value::Raw(b"null")) {
-            Value::Dict(members) => members,
-            Value::Model(model, values) => {
-                let mut members = Members::default();
-                for (field, value) in model.fields.iter().zip(values) {
-                    members.push(key_of(field), value)?;
-                }
-                members
-            }
+        split::members(self.record, part.0, self.parts).ok_or_else(Conflict::unreadable)?;
+        let end = self.parts.len();
+        for place in (base..end).step_by(2) {
+            let (key, value) = (self.bytes(self.parts[place]), self.parts[place + 1]);
+            let Some(found) = members.find(key)? else {
+                members.push(key, Value::Raw(self.bytes(value)))?;
+                self.merged.changed = true;
+                continue;
+            };
+            self.member(keys.shape(key), members.value(found), value, depth + 1)
+                .map_err(|failure| failure.within(&key[1..key.len() - 1]))?;
+        }
+        self.parts.truncate(base);
+        Ok(())
+    }
+
+    /// Splits a value into keys and values.
+    fn open_object(&mut self, existing: &mut Value<'a>) -> Outcome<()> {
+        let mut members = Members::default();
+        match existing {
             Value::Raw(text) => {
+                let base = self.parts.len();
                 split::members(text, 0, self.parts).ok_or_else(Conflict::unreadable)?;
-                let mut members = Members::default();
                 for member in self.parts[base..].chunks_exact(2) {
                     let (key, value) = (member[0], member[1]);
                     members.push(&text[key.0..key.1], Value::Raw(&text[value.0..value.1]))?;
                 }
                 self.parts.truncate(base);
-                members
             }
-            Value::Built(_) | Value::List(_) => return Err(Conflict::unreadable()),
-        };
-        *existing = Value::Dict(members);
-        let Value::Dict(members) = existing else {
-            return Err(Conflict::unreadable());
-        };
-        split::members(self.record, part.0, self.parts).ok_or_else(Conflict::unreadable)?;
-        let end = self.parts.len();
-        for place in (base..end).step_by(2) {
-            let (key, value) = (self.bytes(self.parts[place]), self.parts[place + 1]);
-            match members.find(key)? {
-                Some(found) => self
-                    .member(shape(key), members.value(found), value, depth + 1)
-                    .map_err(|failure| failure.within(&key[1..key.len() - 1]))?,
-                None => {
-                    members.push(key, Value::Raw(self.bytes(value)))?;
-                    self.merged.changed = true;
+            Value::Model(model, values) => {
+                for (field, value) in model.fields.iter().zip(values.drain(..)) {
+                    members.push(key_of(field), value)?;
                 }
             }
+            Value::Built(_) | Value::List(_) | Value::Dict(_) => return Ok(()),
         }
-        self.parts.truncate(base);
+        *existing = Value::Dict(members);
         Ok(())
+    }
+}
+
+/// What the values of an object are, by their key.
+#[derive(Clone, Copy)]
+enum Keys<'a> {
+    /// The fields of a model, in any order, and perhaps others.
+    Of(&'a Model),
+    /// All the same.
+    Any(Option<NodeId>),
+}
+
+impl<'a> Keys<'a> {
+    fn shape(self, key: &[u8]) -> (Option<&'a Field>, Option<NodeId>) {
+        match self {
+            Keys::Of(model) => {
+                let field = model.fields.iter().find(|field| key_of(field) == key);
+                (field, field.map(|field| field.node))
+            }
+            Keys::Any(node) => (None, node),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Merging against a plain reference, and the laws that it promises.
 
+mod fold;
 mod reference;
 mod shapes;
 
@@ -16,7 +17,13 @@ fn random(seed: u64) -> Random {
     Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
 }
 
-fn merge(schema: &Schema, lists: Lists, existing: &[u8], incoming: &[u8], unobserved: Unobserved<'_>) -> String {
+fn merge(
+    schema: &Schema,
+    lists: Lists,
+    existing: &[u8],
+    incoming: &[u8],
+    unobserved: Unobserved<'_>,
+) -> String {
     let merger = Merger::new(&schema.plan, Strategy::MergeField { lists });
     let mut out = b"before".to_vec();
     merge_pair(&merger, existing, incoming, unobserved, None, &mut out).unwrap();
@@ -113,7 +120,8 @@ fn holds(merged: &serde_json::Value, side: &Value, last: bool) -> bool {
             object.get(&key).is_some_and(|merged| holds(merged, value, last))
         }),
         (Json::Object(object), Value::Record(fields)) => fields.iter().all(|field| {
-            let key: String = serde_json::from_str(field.prefix[1..].trim_end_matches(':')).unwrap();
+            let key: String =
+                serde_json::from_str(field.prefix[1..].trim_end_matches(':')).unwrap();
             !field.set || holds(&object[&key], &field.value, last)
         }),
         (Json::Array(elements), Value::List(values)) if last => (values.iter())

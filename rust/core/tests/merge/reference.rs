@@ -60,7 +60,9 @@ impl Reference<'_> {
                 .find(|node| {
                     matches!(
                         (node, value),
-                        (Node::List(_), List(_)) | (Node::Model(_), Record(_)) | (Node::Int { .. }, Scalar(_))
+                        (Node::List(_), List(_))
+                            | (Node::Model(_), Record(_))
+                            | (Node::Int { .. }, Scalar(_))
                     )
                 })
                 .unwrap_or(&Node::Null),
@@ -69,8 +71,9 @@ impl Reference<'_> {
     }
 
     fn field(&self, field: &Field, old: &Member, new: &Member) -> Member {
-        let is_default =
-            |value: &Value| self.schema.defaults.get(&field.node).is_some_and(|d| d.text() == value.text());
+        let is_default = |value: &Value| {
+            self.schema.defaults.get(&field.node).is_some_and(|d| d.text() == value.text())
+        };
         let unset = if self.defaults_unset { is_default(&new.value) } else { !new.set };
         let value = if new.value.is_null() || unset {
             old.value.clone()
@@ -82,12 +85,10 @@ impl Reference<'_> {
                 (Some(Rule::KeepExisting), ..) => incoming_wins(is_default(&old.value)),
                 (Some(Rule::KeepIncoming | Rule::Replace), ..) => new.value.clone(),
                 (Some(Rule::Append), List(a), List(b)) => List([&a[..], b].concat()),
-                (Some(Rule::Union), List(a), List(b)) => {
-                    match self.leaf(field.node, &new.value) {
-                        Node::Set(_) => set(union(a, b)),
-                        _ => List(union(a, b)),
-                    }
-                }
+                (Some(Rule::Union), List(a), List(b)) => match self.leaf(field.node, &new.value) {
+                    Node::Set(_) => set(union(a, b)),
+                    _ => List(union(a, b)),
+                },
                 (Some(rule @ (Rule::Max | Rule::Min)), Scalar(a), Scalar(b)) => {
                     incoming_wins(is_better(rule, a, b))
                 }
@@ -117,7 +118,9 @@ fn union(old: &[Value], new: &[Value]) -> Vec<Value> {
 fn is_better(rule: Rule, old: &str, new: &str) -> bool {
     let string = |text: &str| serde_json::from_str::<String>(text).unwrap();
     let order = match (float(old), float(new)) {
-        (Some(old), Some(new)) if old.is_nan() || new.is_nan() => return old.is_nan() && !new.is_nan(),
+        (Some(old), Some(new)) if old.is_nan() || new.is_nan() => {
+            return old.is_nan() && !new.is_nan();
+        }
         (Some(old), Some(new)) => new.partial_cmp(&old).unwrap(),
         _ if old.starts_with('"') => string(new).cmp(&string(old)),
         _ => new.cmp(old), // Booleans.

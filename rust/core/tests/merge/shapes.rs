@@ -179,7 +179,9 @@ pub fn value(random: &mut Random, schema: &Schema, node: NodeId) -> Value {
         }
         Node::Dict(items) => return dict(random, |random| value(random, schema, items.item)),
         Node::Model(model) => {
-            return Record(model.fields.iter().map(|field| member(random, schema, field)).collect());
+            return Record(
+                model.fields.iter().map(|field| member(random, schema, field)).collect(),
+            );
         }
         Node::Union(nodes) => {
             let variant = random.pick(nodes);
@@ -306,4 +308,3 @@ impl Value {
         sorted(self).text()
     }
 }
-

@@ -1,0 +1,114 @@
+//! Observations folded into existing entities: eight-field profiles of 475 bytes.
+//!
+//! `cargo bench --bench merge -- [existing] [incoming]`
+
+use std::time::Instant;
+
+use omem_core::merge::{Lists, Merger, Options, Strategy, fold};
+use omem_core::plan::{Field, Items, Model, Node, NodeId, Plan};
+use omem_core::{Batch, Changes, Item, Span, Store};
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
+    let (existing, incoming) = match sizes[..] {
+        [existing, incoming] => (existing, incoming),
+        _ => (250_000, 1_000_000),
+    };
+    let plan = plan();
+    let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
+    for (existing, incoming) in [(existing / 4, incoming / 4), (existing, incoming)] {
+        for threads in [1, 2] {
+            let mut times: Vec<[f64; 2]> = Vec::new();
+            for _ in 0..5 {
+                let mut store = Store::new();
+                store.apply(Changes::from(batch(0, existing, existing))).expect("new keys");
+                let batch = batch(1, incoming, existing);
+                let start = Instant::now();
+                let options = Options { threads, ..Options::default() };
+                let folded = fold(&merger, &store, batch, options).expect("a fold");
+                let folding = start.elapsed().as_secs_f64();
+                assert_eq!(folded.changes.updates.len(), existing.min(incoming));
+                assert_eq!((folded.merged, folded.added), (incoming, 0));
+                store.apply(folded.changes).expect("changes");
+                assert_eq!(store.len(), existing);
+                times.push([folding, start.elapsed().as_secs_f64()]);
+            }
+            times.sort_by(|left, right| left[1].total_cmp(&right[1]));
+            let [folding, whole] = times[times.len() / 2];
+            println!(
+                "{incoming} items on {existing} keys, {threads} threads: fold {folding:.3} s, with apply \
+                 {whole:.3} s, {:.0} merges/s",
+                incoming as f64 / whole
+            );
+        }
+    }
+}
+
+/// Profiles of the keys `0..keys` in turn. Rounds differ in some fields and list elements.
+fn batch(round: usize, count: usize, keys: usize) -> Batch {
+    const BIO: &str = "works on consolidated memories for agents and writes about what remains when \
+        observations of many sources are merged into one record, in a garden";
+    let mut batch = Batch::default();
+    for index in 0..count {
+        // A prime stride, so that neighbours in the batch are none in the store.
+        let (key, round) = (index * 7919 % keys, round + index / keys);
+        let affiliation = match round % 2 {
+            0 => "null".to_owned(),
+            _ => format!("\"Institute {} of the University of Somewhere\"", key % 97),
+        };
+        let record = format!(
+            "{{\"name\":\"Person Number {key:07}\",\"affiliation\":{affiliation},\
+             \"topics\":[\"topic {}\",\"topic {}\",\"shared topic\",\"memory\"],\
+             \"aliases\":[\"P. Number {key}\",\"alias {round} of {key}\",\"alias {}\"],\
+             \"bio\":\"{BIO}, round {round}\",\"citations\":{},\"email\":\"person{key}@example.org\",\
+             \"score\":{:?}}}",
+            key % 13,
+            (key + round) % 17,
+            key % 5,
+            key * round,
+            key as f64 / 7.0,
+        );
+        let name = format!("\"Person Number {key:07}\"");
+        let (chunk, bytes) = batch.open_records().expect("room");
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(record.as_bytes());
+        bytes.extend_from_slice(b",\n");
+        let record = Span { chunk, start, len: record.len() as u32 };
+        let key = Span { chunk, start: start + 8, len: name.len() as u32 };
+        let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+        batch.items.push(Item { record, key, hash, unset: (0, 0) });
+    }
+    batch
+}
+
+fn plan() -> Plan {
+    let nodes = vec![
+        Node::Str { min: 0, max: usize::MAX },
+        Node::Nullable(0),
+        Node::List(Items { item: 0, min: 0, max: usize::MAX }),
+        Node::Int { min: None, max: None },
+        Node::Nullable(3),
+        Node::Float { min: None, max: None, inf_nan: true },
+    ];
+    let mut plan = Plan { nodes, root: 6 };
+    let fields = [
+        ("name", 0, None),
+        ("affiliation", 1, Some("null")),
+        ("topics", 2, Some("[]")),
+        ("aliases", 2, Some("[]")),
+        ("bio", 0, Some("\"\"")),
+        ("citations", 4, Some("null")),
+        ("email", 1, Some("null")),
+        ("score", 5, Some("0.0")),
+    ];
+    let field = |(place, (name, node, default)): (usize, (&str, NodeId, Option<&str>))| Field {
+        name: name.to_owned(),
+        prefix: format!("{}\"{name}\":", if place == 0 { '{' } else { ',' }).into_bytes().into(),
+        node,
+        default: default.map(|text| text.as_bytes().into()),
+        rule: None,
+    };
+    let fields = fields.into_iter().enumerate().map(field).collect();
+    plan.nodes.push(Node::Model(Model { fields, covered: true }));
+    plan
+}

@@ -1,0 +1,101 @@
+//! The groups of a fold that need a second look: some item failed, or the result is doubtful.
+
+use super::fold::{Done, Failed, Fold, Record, build};
+use super::value::append;
+use super::{Custom, Judge, merge_pair};
+use crate::batch::Batch;
+use crate::error::{Error, Result, reserve};
+
+/// The calling thread's part of a fold.
+pub(super) struct Steps<'s, 'f, 'c> {
+    pub(super) fold: &'s Fold<'f>,
+    pub(super) custom: &'s mut Custom<'c>,
+    pub(super) judge: Option<&'s mut Judge<'c>>,
+    pub(super) failed: Vec<Failed>,
+}
+
+impl<'f> Steps<'_, 'f, '_> {
+    /// Settles what a thread had to leave open: asks the judge, or folds item by item.
+    pub(super) fn settle(
+        &mut self,
+        items: &'f [u32],
+        done: &mut Done,
+        out: &mut Batch,
+    ) -> Result<()> {
+        match done.record {
+            Record::Open => self.step(items, done, out),
+            Record::Built(span) if done.doubtful => {
+                let mut judged = Vec::new();
+                match self.ask(items, out.bytes(span), &mut judged) {
+                    Ok(()) if judged == out.bytes(span) => Ok(()),
+                    Ok(()) => self.place(items, done, out, &judged),
+                    Err(Error::Merge { .. }) => self.step(items, done, out),
+                    Err(error) => Err(error),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Merges the items one at a time and leaves out those that fail.
+    fn step(&mut self, items: &'f [u32], done: &mut Done, out: &mut Batch) -> Result<()> {
+        let (_, base, rest) = self.fold.base(items);
+        (done.merged, done.unchanged) = (0, 0);
+        let mut existing = base.to_vec();
+        for &item in rest {
+            match self.pair(items, &existing, item) {
+                Ok(merged) => {
+                    done.count(merged != existing);
+                    existing = merged;
+                }
+                Err(Error::Merge { what, .. }) => {
+                    reserve(&mut self.failed, 1)?;
+                    let existing = existing.clone().into_boxed_slice();
+                    self.failed.push(Failed { item: item as usize, existing, what });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.place(items, done, out, &existing)
+    }
+
+    /// Merges one item into a record.
+    fn pair(&mut self, items: &[u32], existing: &[u8], item: u32) -> Result<Vec<u8>> {
+        let Fold { merger, .. } = *self.fold;
+        let (incoming, unobserved) = (self.fold.record(item), self.fold.unobserved(item));
+        let mut out = Vec::new();
+        let custom = Some(&mut *self.custom);
+        if !merge_pair(merger, existing, incoming, unobserved, custom, &mut out)?.doubtful {
+            return Ok(out);
+        }
+        let mut judged = Vec::new();
+        self.ask(items, &out, &mut judged)?;
+        Ok(judged)
+    }
+
+    /// Appends what the judge makes of a doubtful record.
+    fn ask(&mut self, items: &[u32], record: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        match &mut self.judge {
+            Some(judge) => judge(self.fold.key(items[0]), record, out),
+            None => append(out, record),
+        }
+    }
+
+    /// Makes a record the group's result.
+    fn place(
+        &self,
+        items: &'f [u32],
+        done: &mut Done,
+        out: &mut Batch,
+        record: &[u8],
+    ) -> Result<()> {
+        let (_, base, _) = self.fold.base(items);
+        let built = build(out, base, |bytes| append(bytes, record))?;
+        done.record = match (built, done.slot) {
+            (Some(span), _) => Record::Built(span),
+            (None, Some(_)) => Record::Kept,
+            (None, None) => Record::Item(items[0]),
+        };
+        Ok(())
+    }
+}
