@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use omem_core::key::{KeyPlan, hash};
 use omem_core::merge::{Lists, Merger, Options, Strategy, fold};
 use omem_core::plan::{Field, Items, Model, Node, NodeId, Plan};
 use omem_core::{Batch, Changes, Item, Span, Store};
@@ -15,6 +16,7 @@ fn main() {
         _ => (250_000, 1_000_000),
     };
     let plan = plan();
+    let keys = KeyPlan::Path(vec![0]);
     let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
     for (existing, incoming) in [(existing / 4, incoming / 4), (existing, incoming)] {
         for threads in [1, 2] {
@@ -24,7 +26,7 @@ fn main() {
                 store.apply(Changes::from(batch(0, existing, existing))).expect("new keys");
                 let batch = batch(1, incoming, existing);
                 let start = Instant::now();
-                let options = Options { threads, ..Options::default() };
+                let options = Options { threads, keys: Some(&keys), ..Options::default() };
                 let folded = fold(&merger, &store, batch, options).expect("a fold");
                 let folding = start.elapsed().as_secs_f64();
                 assert_eq!(folded.changes.updates.len(), existing.min(incoming));
@@ -75,7 +77,7 @@ fn batch(round: usize, count: usize, keys: usize) -> Batch {
         bytes.extend_from_slice(b",\n");
         let record = Span { chunk, start, len: record.len() as u32 };
         let key = Span { chunk, start: start + 8, len: name.len() as u32 };
-        let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+        let hash = hash(name.as_bytes());
         batch.items.push(Item { record, key, hash, unset: (0, 0) });
     }
     batch

@@ -251,7 +251,7 @@ pub fn write_datetime(out: &mut Vec<u8>, date: Date, time: Time) -> Option<()> {
 }
 
 /// Days since 0000-03-01, by <https://howardhinnant.github.io/date_algorithms.html>.
-fn to_days(date: Date) -> i32 {
+pub(crate) fn to_days(date: Date) -> i32 {
     let (month, day) = (i32::from(date.month), i32::from(date.day));
     let year = i32::from(date.year) - i32::from(month <= 2);
     let era = year.div_euclid(400);

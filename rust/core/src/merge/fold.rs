@@ -10,7 +10,9 @@ use super::steps::Steps;
 use super::value::{Value, append};
 use super::{Custom, Failure, Judge, Merged, Merger, Strategy, Unobserved, missing, observe};
 use crate::batch::{Batch, Item, Span};
+use crate::check::{Place, check};
 use crate::error::{Error, Progress, Result, reserve};
+use crate::key::{KeyPlan, KeyText, extract};
 use crate::store::{Changes, Store};
 
 /// Below this many items the start of a thread costs more than it brings.
@@ -26,10 +28,14 @@ pub struct Options<'o> {
     pub defaults_unset: bool,
     /// How many threads to use, this one included.
     pub threads: usize,
+    /// How keys are taken from records. Without it only the judge can tell whether a merge has
+    /// changed the key, and is asked about every merged record.
+    pub keys: Option<&'o KeyPlan>,
     /// The functions of custom rules, called on this thread.
     pub custom: Option<&'o mut Custom<'o>>,
-    /// Decides about results that may break a constraint of the model, called on this thread.
-    /// Without one they are taken.
+    /// Decides about results that may break a constraint of the model and that
+    /// [`check`](crate::check::check) does not accept, called on this thread. Without one they
+    /// are taken.
     pub judge: Option<&'o mut Judge<'o>>,
     /// Told of the bytes and records merged so far.
     pub progress: Option<&'o mut Progress<'o>>,
@@ -83,6 +89,7 @@ pub fn fold(
         store,
         batch: &batch,
         groups: &groups,
+        keys: options.keys,
         defaults_unset: options.defaults_unset,
         pace: Pace::default(),
     };
@@ -113,9 +120,15 @@ pub fn fold(
             let item = match done.record {
                 Record::Kept | Record::Open => continue,
                 Record::Item(item) => batch.items[item as usize],
-                Record::Built(span) => {
+                Record::Built(span, key) => {
                     let record = Span { chunk: first + span.chunk, ..span };
-                    Item { record, unset: (0, 0), ..first_item }
+                    let within = |(start, end)| Span {
+                        start: record.start + start,
+                        len: end - start,
+                        ..record
+                    };
+                    let key = key.map_or(first_item.key, within);
+                    Item { record, key, unset: (0, 0), ..first_item }
                 }
             };
             match done.slot {
@@ -151,6 +164,7 @@ pub(super) struct Fold<'f> {
     store: &'f Store,
     batch: &'f Batch,
     groups: &'f Groups,
+    keys: Option<&'f KeyPlan>,
     defaults_unset: bool,
     pace: Pace,
 }
@@ -192,8 +206,8 @@ pub(super) enum Record {
     Kept,
     /// That of an item, as it is.
     Item(u32),
-    /// A new one, in the output of the run.
-    Built(Span),
+    /// A new one, in the output of the run, and where in it the key text stands, if it does.
+    Built(Span, Option<Place>),
     /// Some item could not be merged: to be done again, item by item.
     Open,
 }
@@ -246,12 +260,10 @@ impl<'f> Fold<'f> {
                     if self.pace.stop.load(Relaxed) {
                         break;
                     }
-                    let bytes =
-                        self.pace.bytes.fetch_add(std::mem::take(&mut bytes), Relaxed) + bytes;
-                    let records =
-                        self.pace.records.fetch_add(std::mem::take(&mut records), Relaxed)
-                            + records;
-                    if progress.as_mut().is_some_and(|progress| !progress(bytes, records)) {
+                    let all_bytes = self.pace.bytes.fetch_add(bytes, Relaxed) + bytes;
+                    let all_records = self.pace.records.fetch_add(records, Relaxed) + records;
+                    (bytes, records) = (0, 0);
+                    if progress.as_mut().is_some_and(|progress| !progress(all_bytes, all_records)) {
                         return Err(Error::Interrupted);
                     }
                 }
@@ -296,6 +308,27 @@ impl<'f> Fold<'f> {
         }
     }
 
+    /// Where in a merged record the group's key text stands, if it does; `None` where the merge
+    /// has changed the key. `first` is any item of the group.
+    pub(super) fn key_in(&self, first: u32, record: &[u8]) -> Option<Option<Place>> {
+        let Some(keys) = self.keys else { return Some(None) };
+        let (mut built, key) = (Vec::new(), self.key(first));
+        match extract(self.merger.plan, keys, record, &[], &mut built) {
+            Ok(KeyText::InRecord((start, end))) => {
+                let same = record.get(start as usize..end as usize) == Some(key);
+                same.then_some(Some((start, end)))
+            }
+            Ok(KeyText::Built) => (built == key).then_some(None),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether the judge is to be asked about a merged record.
+    pub(super) fn is_doubtful(&self, doubtful: bool, record: &[u8]) -> bool {
+        self.keys.is_none()
+            || (doubtful && check(self.merger.plan, record, 0, &mut []) != Some(record.len()))
+    }
+
     /// Folds one group.
     fn group(
         &self,
@@ -337,9 +370,15 @@ impl<'f> Fold<'f> {
                         },
                     }
                 }
-                if done.merged > 0 {
-                    let built = build(out, base, |bytes| value.write(bytes))?;
-                    done.record = built.map_or(base_record, Record::Built);
+                if done.merged > 0
+                    && let Some(span) = build(out, base, |bytes| value.write(bytes))?
+                {
+                    let record = out.bytes(span);
+                    done.doubtful = self.is_doubtful(done.doubtful, record);
+                    done.record = match self.key_in(items[0], record) {
+                        Some(key) => Record::Built(span, key),
+                        None => Record::Open,
+                    };
                 }
             }
         }

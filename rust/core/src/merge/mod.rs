@@ -44,9 +44,6 @@ use crate::plan::{Field, Node, NodeId, Plan, Rule};
 use value::{Value, append};
 use walk::Walk;
 
-/// Records nest at most 199 deep; what is deeper is not canonical.
-const DEPTH: usize = 200;
-
 /// How two records of one key become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {

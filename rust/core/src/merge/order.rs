@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use super::number::Number;
+use crate::key::to_days;
 use crate::plan::Text;
+use crate::text::{self, Time};
 
 /// Compares two texts (without quotes) of this type; `Err` says why they have no order.
 pub(super) fn texts(kind: Text, left: &[u8], right: &[u8]) -> Result<Ordering, &'static str> {
     match kind {
-        Text::Date => both(left, right, date),
+        Text::Date => both(left, right, day),
         Text::Time => moments(left, right, time),
         Text::DateTime => moments(left, right, datetime),
         Text::Duration => both(left, right, duration),
@@ -71,54 +73,25 @@ fn decimals(left: &[u8], right: &[u8]) -> Result<Ordering, &'static str> {
     }
 }
 
-/// Days since 0000-03-01 of the proleptic Gregorian calendar.
-fn date(text: &[u8]) -> Option<i64> {
-    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *text else {
-        return None;
-    };
-    let (year, month, day) = (digits(&[y0, y1, y2, y3])?, digits(&[m0, m1])?, digits(&[d0, d1])?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    // Counting from March puts the leap day at the end of the year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    Some(
-        year * 365 + year.div_euclid(4) - year.div_euclid(100)
-            + year.div_euclid(400)
-            + (month * 153 + 2) / 5
-            + day
-            - 1,
-    )
+fn day(body: &[u8]) -> Option<i32> {
+    text::date(body).map(to_days)
 }
 
-fn time(text: &[u8]) -> Option<Moment> {
-    let ([h0, h1, b':', m0, m1, b':', s0, s1], mut rest) = text.split_first_chunk()? else {
-        return None;
-    };
-    let mut micros =
-        (digits(&[*h0, *h1])? * 3600 + digits(&[*m0, *m1])? * 60 + digits(&[*s0, *s1])?)
-            * 1_000_000;
-    if let [b'.', after @ ..] = rest {
-        let len = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        micros += fraction(&after[..len])?;
-        rest = &after[len..];
-    }
-    let offset = match *rest {
-        [] => return Some((micros, false)),
-        [b'Z'] => 0,
-        [sign @ (b'+' | b'-'), h0, h1, b':', m0, m1] => {
-            let offset = (digits(&[h0, h1])? * 60 + digits(&[m0, m1])?) * 60_000_000;
-            if sign == b'-' { -offset } else { offset }
-        }
-        _ => return None,
-    };
-    Some((micros - offset, true))
+fn time(body: &[u8]) -> Option<Moment> {
+    text::time(body).filter(|time| time.end == body.len()).map(moment)
 }
 
-fn datetime(text: &[u8]) -> Option<Moment> {
-    let (day, rest) = text.split_at_checked(10)?;
-    let (micros, aware) = time(rest.strip_prefix(b"T")?)?;
-    Some((date(day)? * 86_400_000_000 + micros, aware))
+fn datetime(body: &[u8]) -> Option<Moment> {
+    let (date, time) = text::datetime(body)?;
+    let (micros, aware) = moment(time);
+    Some((i64::from(to_days(date)) * 86_400_000_000 + micros, aware))
+}
+
+fn moment(time: Time) -> Moment {
+    let minutes = i64::from(time.hour) * 60 + i64::from(time.minute);
+    let minutes = minutes - i64::from(time.offset.unwrap_or(0));
+    let micros = i64::from(time.second) * 1_000_000 + i64::from(time.microsecond);
+    (minutes * 60_000_000 + micros, time.offset.is_some())
 }
 
 /// Microseconds of an ISO 8601 duration; a year has 365 days and a month 30, as where Pydantic
@@ -202,7 +175,7 @@ mod tests {
     fn dates_times_and_durations_compare_by_value() {
         assert_eq!(order(Text::Date, "0999-12-31", "1000-01-01"), Ok(Ordering::Less));
         assert_eq!(order(Text::Time, "12:00:00+02:00", "11:00:00Z"), Ok(Ordering::Less));
-        assert_eq!(order(Text::Time, "12:00:00.5", "12:00:00.499999"), Ok(Ordering::Greater));
+        assert_eq!(order(Text::Time, "12:00:00.500000", "12:00:00.499999"), Ok(Ordering::Greater));
         assert_eq!(order(Text::Duration, "PT90M", "PT1H30M"), Ok(Ordering::Equal));
         assert_eq!(order(Text::Duration, "P1Y", "P364DT24H"), Ok(Ordering::Equal));
         assert_eq!(order(Text::Duration, "-P9D", "-P10D"), Ok(Ordering::Greater));
@@ -228,16 +201,5 @@ mod tests {
             order("2024-02-29T12:00:00Z", "2024-02-29T12:30:00+01:00"),
             Ok(Ordering::Greater)
         );
-    }
-
-    #[test]
-    fn consecutive_days_differ_by_one() {
-        let days: Vec<i64> = (1..=9999)
-            .flat_map(|year| (1..=12).map(move |month| (year, month)))
-            .map(|(year, month)| date(format!("{year:04}-{month:02}-01").as_bytes()).unwrap())
-            .collect();
-        assert!(days.windows(2).all(|pair| (28..=31).contains(&(pair[1] - pair[0]))));
-        // Python: date(9999, 12, 1).toordinal() - date(1, 1, 1).toordinal().
-        assert_eq!(days[days.len() - 1] - days[0], 3_652_028);
     }
 }

@@ -1,12 +1,11 @@
 //! The merge rules of single fields, and which shapes they fit.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
-
-use memchr::memchr;
 
 use super::number::{Number, Sum};
 use super::{Conflict, Outcome, leaf, order};
+use crate::json::number::write_f64;
+use crate::json::string::unescape;
 use crate::plan::{Node, NodeId, Plan, Rule, Text};
 
 /// The two values of a field with a rule; neither is null.
@@ -42,9 +41,12 @@ pub(super) fn is_better(sides: &Sides<'_>, wanted: Ordering) -> Outcome<bool> {
         (Some((old, new)), Some(Node::Text(kind))) => {
             order::texts(*kind, new, old).map_err(Conflict::of)?
         }
-        (Some((old, new)), Some(Node::Str { .. } | Node::Choice(_))) => plain(new).cmp(&plain(old)),
+        (Some((old, new)), Some(Node::Str { .. } | Node::Choice(_))) => {
+            unescape(new)?.cmp(&unescape(old)?)
+        }
         (Some((old, new)), Some(Node::Any | Node::Opaque) | None) => {
-            order::alike(&plain(new), &plain(old)).map_err(Conflict::of)?
+            order::alike(unescape(new)?.as_bytes(), unescape(old)?.as_bytes())
+                .map_err(Conflict::of)?
         }
         _ => match (scalar(sides.incoming), scalar(sides.existing)) {
             (Some(Scalar::Bool(new)), Some(Scalar::Bool(old))) => new.cmp(&old),
@@ -95,12 +97,7 @@ pub(super) fn sum(sides: &Sides<'_>) -> Outcome<(Vec<u8>, bool)> {
         out.push(b'"');
     } else if is_float(sides.existing) || is_float(sides.incoming) {
         let read = |value| float(value).ok_or_else(|| Conflict::of(NOT_NUMBERS));
-        match read(sides.existing)? + read(sides.incoming)? {
-            sum if sum.is_nan() => out.extend_from_slice(b"\"NaN\""),
-            f64::INFINITY => out.extend_from_slice(b"\"Infinity\""),
-            f64::NEG_INFINITY => out.extend_from_slice(b"\"-Infinity\""),
-            sum => out.extend_from_slice(zmij::Buffer::new().format_finite(sum).as_bytes()),
-        }
+        write_f64(&mut out, read(sides.existing)? + read(sides.incoming)?);
     } else {
         exact(sides.existing, sides.incoming)?.write_int(&mut out);
     }
@@ -137,37 +134,6 @@ fn float(value: &[u8]) -> Option<f64> {
 /// What stands between the quotes of a string.
 fn content(value: &[u8]) -> Option<&[u8]> {
     value.strip_prefix(b"\"")?.strip_suffix(b"\"")
-}
-
-/// A string's content without escapes.
-fn plain(content: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = memchr(b'\\', content) else {
-        return Cow::Borrowed(content);
-    };
-    let mut out = content[..first].to_vec();
-    let mut rest = content[first..].iter();
-    while let Some(&byte) = rest.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        out.push(match rest.next() {
-            Some(b'b') => 8,
-            Some(b'f') => 12,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            // Canonical text has `\u00xx` alone, for the other controls.
-            Some(b'u') => {
-                let digits: Vec<u8> = rest.by_ref().take(4).copied().collect();
-                let digits = str::from_utf8(&digits).unwrap_or_default();
-                u8::from_str_radix(digits, 16).unwrap_or(b'?')
-            }
-            Some(&byte) => byte,
-            None => break,
-        });
-    }
-    Cow::Owned(out)
 }
 
 /// The number of code points of a string's content.

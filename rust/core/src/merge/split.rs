@@ -1,56 +1,8 @@
 //! Canonical records taken apart. What does not read as canonical JSON gives `None`.
 
-use memchr::memchr2;
-
+use crate::json::scan::skip;
+use crate::json::string;
 use crate::plan::Model;
-
-/// One past the end of the value that begins at `at`.
-pub(super) fn skip(text: &[u8], at: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut at = at;
-    loop {
-        match text.get(at)? {
-            b'"' => at = string(text, at)?,
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-                continue;
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                at += 1;
-            }
-            b',' | b':' if depth > 0 => {
-                at += 1;
-                continue;
-            }
-            _ => {
-                let rest = text.get(at..)?;
-                let len =
-                    rest.iter().take_while(|byte| !matches!(byte, b',' | b'}' | b']')).count();
-                if len == 0 {
-                    return None;
-                }
-                at += len;
-            }
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
-/// One past the closing quote of the string that begins at `at`.
-fn string(text: &[u8], at: usize) -> Option<usize> {
-    let mut at = at + 1;
-    loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
 
 /// Calls `each` with the range of every element of the array at `at`.
 pub(super) fn elements(text: &[u8], at: usize, mut each: impl FnMut(usize, usize)) -> Option<()> {
@@ -59,7 +11,7 @@ pub(super) fn elements(text: &[u8], at: usize, mut each: impl FnMut(usize, usize
         return Some(());
     }
     loop {
-        let end = skip(text, at)?;
+        let end = skip(text, at);
         each(at, end);
         match text.get(end)? {
             b',' => at = end + 1,
@@ -79,11 +31,11 @@ pub(super) fn members(text: &[u8], at: usize, parts: &mut Vec<(usize, usize)>) -
         if text.get(at)? != &b'"' {
             return None;
         }
-        let key = string(text, at)?;
+        let key = string::end(text, at) + 1;
         if text.get(key)? != &b':' {
             return None;
         }
-        let end = skip(text, key + 1)?;
+        let end = skip(text, key + 1);
         parts.push((at, key));
         parts.push((key + 1, end));
         match text.get(end)? {
@@ -108,7 +60,7 @@ pub(super) fn fields(
             return None;
         }
         at += field.prefix.len();
-        let end = skip(text, at)?;
+        let end = skip(text, at);
         parts.push((at, end));
         at = end;
     }

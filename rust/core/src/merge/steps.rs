@@ -24,15 +24,12 @@ impl<'f> Steps<'_, 'f, '_> {
     ) -> Result<()> {
         match done.record {
             Record::Open => self.step(items, done, out),
-            Record::Built(span) if done.doubtful => {
-                let mut judged = Vec::new();
-                match self.ask(items, out.bytes(span), &mut judged) {
-                    Ok(()) if judged == out.bytes(span) => Ok(()),
-                    Ok(()) => self.place(items, done, out, &judged),
-                    Err(Error::Merge { .. }) => self.step(items, done, out),
-                    Err(error) => Err(error),
-                }
-            }
+            Record::Built(span, _) if done.doubtful => match self.ask(items, out.bytes(span)) {
+                Ok(judged) if judged == out.bytes(span) => Ok(()),
+                Ok(judged) => self.place(items, done, out, &judged),
+                Err(Error::Merge { .. }) => self.step(items, done, out),
+                Err(error) => Err(error),
+            },
             _ => Ok(()),
         }
     }
@@ -65,19 +62,28 @@ impl<'f> Steps<'_, 'f, '_> {
         let (incoming, unobserved) = (self.fold.record(item), self.fold.unobserved(item));
         let mut out = Vec::new();
         let custom = Some(&mut *self.custom);
-        if !merge_pair(merger, existing, incoming, unobserved, custom, &mut out)?.doubtful {
-            return Ok(out);
+        let merged = merge_pair(merger, existing, incoming, unobserved, custom, &mut out)?;
+        if merged.changed && self.fold.is_doubtful(merged.doubtful, &out) {
+            return self.ask(items, &out);
         }
-        let mut judged = Vec::new();
-        self.ask(items, &out, &mut judged)?;
-        Ok(judged)
+        self.keyed(items, out)
     }
 
-    /// Appends what the judge makes of a doubtful record.
-    fn ask(&mut self, items: &[u32], record: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    /// What the judge makes of a doubtful record.
+    fn ask(&mut self, items: &[u32], record: &[u8]) -> Result<Vec<u8>> {
+        let mut judged = Vec::new();
         match &mut self.judge {
-            Some(judge) => judge(self.fold.key(items[0]), record, out),
-            None => append(out, record),
+            Some(judge) => judge(self.fold.key(items[0]), record, &mut judged)?,
+            None => append(&mut judged, record)?,
+        }
+        self.keyed(items, judged)
+    }
+
+    /// The record, if its key is still the group's.
+    fn keyed(&self, items: &[u32], record: Vec<u8>) -> Result<Vec<u8>> {
+        match self.fold.key_in(items[0], &record) {
+            Some(_) => Ok(record),
+            None => Err(Error::Merge { item: 0, what: "the merge changes the key".into() }),
         }
     }
 
@@ -90,9 +96,10 @@ impl<'f> Steps<'_, 'f, '_> {
         record: &[u8],
     ) -> Result<()> {
         let (_, base, _) = self.fold.base(items);
-        let built = build(out, base, |bytes| append(bytes, record))?;
-        done.record = match (built, done.slot) {
-            (Some(span), _) => Record::Built(span),
+        done.record = match (build(out, base, |bytes| append(bytes, record))?, done.slot) {
+            (Some(span), _) => {
+                Record::Built(span, self.fold.key_in(items[0], out.bytes(span)).flatten())
+            }
             (None, Some(_)) => Record::Kept,
             (None, None) => Record::Item(items[0]),
         };

@@ -6,8 +6,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use memchr::memchr;
 
-use super::{DEPTH, split};
+use super::split;
 use crate::error::{Error, Result, reserve};
+use crate::json::scan::MAX_DEPTH;
 
 /// Up to this many entries comparing them one by one beats hashing.
 const FEW: usize = 12;
@@ -161,7 +162,7 @@ fn sorted(
     parts: &mut Vec<(usize, usize)>,
     out: &mut Vec<u8>,
 ) -> Option<()> {
-    if depth > DEPTH {
+    if depth >= MAX_DEPTH {
         return None;
     }
     let base = parts.len();

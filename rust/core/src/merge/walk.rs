@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use super::rules::{self, Sides};
 use super::union::Elements;
 use super::value::{Members, Value};
-use super::{Conflict, Custom, DEPTH, Lists, Merged, Merger, Outcome, Unobserved, split};
+use super::{Conflict, Custom, Lists, Merged, Merger, Outcome, Unobserved, split};
 use crate::error::reserve;
+use crate::json::scan::MAX_DEPTH;
 use crate::plan::{Field, Model, Node, NodeId, Rule};
 
 /// The range of a value in the incoming record.
@@ -132,7 +133,7 @@ impl<'a> Walk<'a, '_> {
             self.replace(existing, Value::Raw(incoming));
             return Ok(());
         }
-        if depth > DEPTH {
+        if depth >= MAX_DEPTH {
             return Err(Conflict::of("the record is nested too deeply"));
         }
         let outer = std::mem::take(&mut self.merged.changed);

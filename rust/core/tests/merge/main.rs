@@ -13,10 +13,6 @@ const LISTS: [Lists; 3] = [Lists::Union, Lists::Append, Lists::Replace];
 const PLAIN: Kinds = Kinds { rules: false, mixed: false };
 const ALL: Kinds = Kinds { rules: true, mixed: true };
 
-fn random(seed: u64) -> Random {
-    Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-}
-
 fn merge(
     schema: &Schema,
     lists: Lists,
@@ -39,7 +35,7 @@ proptest! {
 
     #[test]
     fn merges_as_the_reference_does(seed: u64, lists in 0..3usize) {
-        let (random, lists) = (&mut random(seed), LISTS[lists]);
+        let (random, lists) = (&mut Random::new(seed), LISTS[lists]);
         let schema = schema(random, ALL);
         let mut existing = value(random, &schema, schema.plan.root);
         for round in 0..4 {
@@ -61,7 +57,7 @@ proptest! {
     /// `x ⊕ x = x`, whatever a list repeats.
     #[test]
     fn is_idempotent(seed: u64) {
-        let random = &mut random(seed);
+        let random = &mut Random::new(seed);
         let mut schema = schema(random, ALL);
         drop_rules(&mut schema, |rule| matches!(rule, omem_core::plan::Rule::Sum | omem_core::plan::Rule::Append));
         let (record, _) = value(random, &schema, schema.plan.root).record();
@@ -75,7 +71,7 @@ proptest! {
     /// Where everything is set and no field changes its JSON kind.
     #[test]
     fn is_associative(seed: u64, lists in 0..3usize) {
-        let (random, lists) = (&mut random(seed), LISTS[lists]);
+        let (random, lists) = (&mut Random::new(seed), LISTS[lists]);
         let mut schema = schema(random, Kinds { rules: true, mixed: false });
         // Sums of floats are rounded.
         drop_rules(&mut schema, |rule| rule == omem_core::plan::Rule::Sum);
@@ -89,7 +85,7 @@ proptest! {
     /// Whatever was observed is in the result, and so is what was known and not contradicted.
     #[test]
     fn nothing_is_lost(seed: u64) {
-        let random = &mut random(seed);
+        let random = &mut Random::new(seed);
         let schema = schema(random, PLAIN);
         let [x, y] = [(); 2].map(|()| value(random, &schema, schema.plan.root));
         let (incoming, ranges) = y.record();
