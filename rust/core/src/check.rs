@@ -2,7 +2,7 @@
 
 use crate::json::scan::MAX_DEPTH;
 use crate::json::{number, string};
-use crate::plan::{Bound, Items, Model, Node, NodeId, Plan};
+use crate::plan::{Limit, Items, Model, Node, NodeId, Plan};
 use crate::text;
 
 /// Where a value of a root field stands, counted from the start of its record.
@@ -23,6 +23,13 @@ pub fn check(plan: &Plan, text: &[u8], at: usize, fields: &mut [Place]) -> Optio
             *place = ((start - at) as u32, (end - at) as u32);
         }
     })
+}
+
+/// Whether a canonical value of this node, and nothing more, begins at `at`.
+#[must_use]
+pub fn accepts(plan: &Plan, node: NodeId, text: &[u8], at: usize) -> bool {
+    let checker = Checker { plan, text };
+    checker.value(node, at, MAX_DEPTH).is_some_and(|end| checker.ends(end))
 }
 
 struct Checker<'a> {
@@ -129,8 +136,8 @@ impl Checker<'_> {
     fn float(
         &self,
         at: usize,
-        min: Option<Bound>,
-        max: Option<Bound>,
+        min: Option<Limit>,
+        max: Option<Limit>,
         inf_nan: bool,
     ) -> Option<usize> {
         if self.text.get(at) == Some(&b'"') {
@@ -141,8 +148,8 @@ impl Checker<'_> {
         let end = number::end_float(self.text, at)?;
         if min.is_some() || max.is_some() {
             let value: f64 = std::str::from_utf8(&self.text[at..end]).ok()?.parse().ok()?;
-            let above = |bound: Bound| value > bound.at || (!bound.open && value == bound.at);
-            let below = |bound: Bound| value < bound.at || (!bound.open && value == bound.at);
+            let above = |bound: Limit| value > bound.at || (!bound.open && value == bound.at);
+            let below = |bound: Limit| value < bound.at || (!bound.open && value == bound.at);
             if !min.is_none_or(above) || !max.is_none_or(below) {
                 return None;
             }

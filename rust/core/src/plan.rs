@@ -53,9 +53,9 @@ pub enum Node {
     /// A float; a non-finite one is the string `"NaN"`, `"Infinity"` or `"-Infinity"`.
     Float {
         /// The lower bound.
-        min: Option<Bound>,
+        min: Option<Limit>,
         /// The upper bound.
-        max: Option<Bound>,
+        max: Option<Limit>,
         /// Whether non-finite values are accepted.
         inf_nan: bool,
     },
@@ -90,7 +90,7 @@ pub enum Node {
 
 /// A bound of a float.
 #[derive(Debug, Clone, Copy)]
-pub struct Bound {
+pub struct Limit {
     /// The limit.
     pub at: f64,
     /// Whether the limit itself is excluded.

@@ -1,0 +1,175 @@
+"""The abstract interface of a memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from os import PathLike
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from omem.report import AddReport, LoadReport, Progress
+
+T = TypeVar("T", bound=BaseModel)
+StrPath = str | PathLike[str]
+
+
+class BaseMem(ABC, Generic[T]):
+    """What every memory can do; `OMem` is the implementation.
+
+    Annotate with this class where code should accept any memory.
+
+    Examples:
+        >>> from omem import BaseMem, OMem
+        >>> issubclass(OMem, BaseMem)
+        True
+    """
+
+    @property
+    @abstractmethod
+    def keys(self) -> list[Any]:
+        """All keys, in insertion order."""
+
+    @property
+    @abstractmethod
+    def items(self) -> list[T]:
+        """All entities, in insertion order, each the caller's own copy."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many entities there are."""
+
+    @property
+    @abstractmethod
+    def index_built(self) -> bool:
+        """Whether there is a vector index."""
+
+    @abstractmethod
+    def iter_items(self) -> Iterator[T]:
+        """All entities, decoded one by one."""
+
+    @abstractmethod
+    def empty(self) -> bool:
+        """Whether there is no entity."""
+
+    @abstractmethod
+    def has_index(self) -> bool:
+        """Whether there is a vector index."""
+
+    @abstractmethod
+    def add(
+        self,
+        items: T | Iterable[T],
+        *,
+        source_id: str | None = None,
+        progress: Progress = False,
+    ) -> AddReport:
+        """Merge observations into the memory."""
+
+    @abstractmethod
+    def upsert(self, items: T | Iterable[T]) -> AddReport:
+        """Replace entities by key, without merging."""
+
+    @abstractmethod
+    def get(self, key: Any) -> T | None:
+        """The entity with this key, or None."""
+
+    @abstractmethod
+    def remove(self, key: Any) -> bool:
+        """Remove one entity; whether it was there."""
+
+    @abstractmethod
+    def remove_many(self, keys: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+        """Remove entities; the keys removed, and those that were not there."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove all entities."""
+
+    @abstractmethod
+    def edit(
+        self,
+        key: Any,
+        *,
+        remove_fact: str | None = None,
+        instruction: str | None = None,
+        editor: Any = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Let a model rewrite one entity."""
+
+    @abstractmethod
+    def build_index(self, force: bool = False, *, progress: Progress = False) -> None:
+        """Build the vector index, or bring it up to date."""
+
+    @abstractmethod
+    def sync_index(
+        self,
+        *,
+        removed_keys: Iterable[Any] | None = None,
+        upserted_keys: Iterable[Any] | None = None,
+    ) -> bool:
+        """Bring the vector index up to date; whether it is."""
+
+    @abstractmethod
+    def clear_index(self) -> None:
+        """Drop the vector index; the entities stay."""
+
+    @abstractmethod
+    def suspended_index(self) -> AbstractContextManager[Any]:
+        """Keep the index as it is during a block of mutations."""
+
+    @abstractmethod
+    def search(self, query: str, top_k: int = 5) -> list[T]:
+        """The entities nearest to a query, the nearest first."""
+
+    @abstractmethod
+    def dump(self, folder_path: StrPath, *, progress: Progress = False) -> None:
+        """Save everything to a folder."""
+
+    @abstractmethod
+    def load(self, folder_path: StrPath) -> LoadReport:
+        """Restore everything from a folder."""
+
+    @abstractmethod
+    def dump_data(self, file_path: StrPath, *, progress: Progress = False) -> None:
+        """Save the entities to one file."""
+
+    @abstractmethod
+    def load_data(self, file_path: StrPath) -> LoadReport:
+        """Restore the entities from one file."""
+
+    @abstractmethod
+    def dump_index(self, folder_path: StrPath) -> None:
+        """Save the vector index to a folder."""
+
+    @abstractmethod
+    def load_index(self, folder_path: StrPath) -> None:
+        """Restore the vector index from a folder."""
+
+    @abstractmethod
+    def dump_metadata(self, file_path: StrPath) -> None:
+        """Save the metadata to one file."""
+
+    @abstractmethod
+    def load_metadata(self, file_path: StrPath) -> dict[str, Any]:
+        """Read metadata from one file and say what does not fit."""
+
+    def __len__(self) -> int:
+        """How many entities there are."""
+        return self.size
+
+    def __bool__(self) -> bool:
+        """A memory is true even while it is empty."""
+        return True
+
+    @abstractmethod
+    def __contains__(self, key: object) -> bool:
+        """Whether there is an entity with this key."""
+
+    def __iter__(self) -> Iterator[T]:
+        """All entities, decoded one by one."""
+        return self.iter_items()

@@ -1,0 +1,62 @@
+"""The memory: `OMem`."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from omem.memory.persistence import Persistence
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class OMem(Persistence[T]):
+    """A memory of consolidated entities.
+
+    Observations with the same key are merged into one entity; entities are found by key, by
+    lookup and by meaning; the memory is saved to a folder and restored from it. What goes in and
+    comes out are models; at rest an entity is its JSON record, held in Rust.
+
+    Args:
+        memory_schema: The Pydantic model of the entities.
+        key_extractor: What identifies an entity: a field name, a dotted path, a tuple of those, or
+            a function of the model. Keys are str, int, float, bool, bytes, UUID, date, datetime,
+            Enum members, or tuples of those.
+        llm_client: The model for LLM strategies and `edit`: a LangChain chat model, or a callable
+            `(system, user, schema) -> schema instance | dict | JSON text`.
+        embedder: What embeds texts for the index: any object with `embed_documents` and
+            `embed_query`.
+        strategy_or_merger: A `MergeStrategy` or a merger object.
+        fields_for_index: The fields whose text is embedded; the whole record by default.
+        verbose: Set the `omem` logger to DEBUG.
+        track_sources: Keep the source ledger.
+        lossy: What to do with a value that would not survive saving: "error", "warn" or "allow".
+        on_conflict: What to do with an incoming item whose merge fails: "raise", or "quarantine"
+            to set it aside.
+        merger_options: Options of the strategy: `lists` ("union", "append", "replace") for
+            MERGE_FIELD; `rule`, `dynamic_rule`, `max_workers`, `max_retries`, `on_llm_error` for
+            LLM strategies.
+
+    Raises:
+        TypeError: The schema is no Pydantic model, or an option is unknown.
+        ValueError: An option has a value that it cannot have.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import HashingEmbedder, OMem
+        >>> class Airport(BaseModel):
+        ...     icao: str
+        ...     name: str
+        ...     aliases: list[str] = []
+        >>> memory = OMem(Airport, "icao", embedder=HashingEmbedder())
+        >>> _ = memory.add([
+        ...     Airport(icao="EDDF", name="Frankfurt am Main", aliases=["FRA"]),
+        ...     Airport(icao="EGLL", name="London Heathrow"),
+        ... ])
+        >>> [airport.name for airport in memory.search("frankfurt main", top_k=1)]
+        ['Frankfurt am Main']
+    """
+
+
+__all__ = ["OMem"]

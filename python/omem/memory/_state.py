@@ -1,0 +1,146 @@
+"""What a memory consists of, and how a change reaches all of it at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args
+
+from pydantic import BaseModel
+
+from omem import _omem
+from omem._lock import MutationLock
+from omem.base import BaseMem
+from omem.embedding import Embedder
+from omem.keys import KeyExtractor, key_spec
+from omem.merger import BaseMerger, create_merger
+from omem.schema import compile_schema
+from omem.strategy import MergeStrategy
+
+T = TypeVar("T", bound=BaseModel)
+Lossy = Literal["error", "warn", "allow"]
+OnConflict = Literal["raise", "quarantine"]
+
+logger = logging.getLogger("omem")
+_memories: weakref.WeakSet[MemoryState[Any]] = weakref.WeakSet()
+
+
+class MemoryState(BaseMem[T]):
+    """The parts of a memory and the locks that keep them together.
+
+    `_lock` is held by a mutator from its first step to its last; `_gate` only while the finished
+    change is put in place, or a consistent view of all parts is taken.
+    """
+
+    def __init__(
+        self,
+        memory_schema: type[T],
+        key_extractor: KeyExtractor[T],
+        llm_client: Any = None,
+        embedder: Embedder | None = None,
+        *,
+        strategy_or_merger: MergeStrategy | str | BaseMerger[T] = MergeStrategy.MERGE_FIELD,
+        fields_for_index: list[str] | None = None,
+        verbose: bool = False,
+        track_sources: bool = False,
+        lossy: Lossy = "error",
+        on_conflict: OnConflict = "raise",
+        **merger_options: Any,
+    ) -> None:
+        if not (isinstance(memory_schema, type) and issubclass(memory_schema, BaseModel)):
+            raise TypeError(
+                f"memory_schema must be a Pydantic model class, not {memory_schema!r}; "
+                "define one with `class Profile(BaseModel): ...`"
+            )
+        _one_of("lossy", lossy, get_args(Lossy))
+        _one_of("on_conflict", on_conflict, get_args(OnConflict))
+        self.fields_for_index = list(fields_for_index or [])
+        unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
+        if unknown:
+            raise ValueError(
+                f"fields_for_index names {unknown[0]!r}, which {memory_schema.__name__} does not "
+                f"have; its fields are {', '.join(memory_schema.model_fields)}"
+            )
+        if verbose:
+            logger.setLevel(logging.DEBUG)
+
+        self._schema = compile_schema(memory_schema)
+        self._memory_schema = memory_schema
+        self.key_extractor = key_extractor
+        self.llm_client = llm_client
+        self.embedder = embedder
+        self.track_sources = track_sources
+        self._key = key_spec(memory_schema, key_extractor)
+        self._store = _omem.Store(self._schema, self._key, lossy)
+        self._on_conflict: OnConflict = on_conflict
+        self._merger = self._make_merger(strategy_or_merger, merger_options)
+        self._lock = MutationLock()
+        self._gate = threading.Lock()
+        _memories.add(self)
+
+    def _make_merger(
+        self, strategy: MergeStrategy | str | BaseMerger[T], options: dict[str, Any]
+    ) -> BaseMerger[T]:
+        if isinstance(strategy, BaseMerger):
+            if options:
+                raise TypeError(
+                    f"a ready-made merger takes no further options, got {', '.join(options)}; "
+                    "give them to the merger itself"
+                )
+            return cast(BaseMerger[T], strategy)
+        return create_merger(
+            strategy,
+            self.key_extractor,
+            llm_client=self.llm_client,
+            item_schema=self.memory_schema,
+            **options,
+        )
+
+    @property
+    def memory_schema(self) -> type[T]:
+        """The Pydantic model of the entities; fixed for the life of the memory."""
+        return self._memory_schema
+
+    def _one_or_many(self, items: T | Iterable[T]) -> Iterable[T]:
+        if isinstance(items, BaseModel):
+            return [cast(T, items)]
+        if isinstance(items, (str, bytes, dict)) or not isinstance(items, Iterable):
+            raise TypeError(
+                f"expected a {self.memory_schema.__name__} or an iterable of them, "
+                f"got {type(items).__name__}"
+            )
+        return items
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "a memory cannot be pickled or copied; save it with dump() and restore it with load()"
+        )
+
+    def __copy__(self) -> NoReturn:
+        self.__getstate__()
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__getstate__()
+
+    def __repr__(self) -> str:
+        index = ", indexed" if self.has_index() else ""
+        return (
+            f"<{type(self).__name__} of {self.size:,} {self.memory_schema.__name__} entities, "
+            f"{self._merger.name}{index}>"
+        )
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+def _reset_gates() -> None:
+    for memory in list(_memories):
+        memory._gate = threading.Lock()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_reset_gates)

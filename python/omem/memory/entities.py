@@ -1,0 +1,194 @@
+"""Entities in and out: add, get, remove and the views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel
+
+from omem import _omem
+from omem.memory._state import MemoryState
+from omem.report import AddReport, Progress, reporter
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Entities(MemoryState[T]):
+    """Adding, finding by key, removing."""
+
+    def add(
+        self,
+        items: T | Iterable[T],
+        *,
+        source_id: str | None = None,
+        progress: Progress = False,
+    ) -> AddReport:
+        """Merge observations into the memory, all of them or none.
+
+        Observations of a new key become an entity; observations of a known key are merged into
+        it by the memory's strategy, in the order given. A field that was not set explicitly, or
+        is None, is no observation and changes nothing.
+
+        Args:
+            items: One entity or an iterable of them; a generator is consumed as it goes.
+            source_id: The source they come from, for the ledger (`track_sources=True`).
+            progress: True to log progress, or a callable that gets bytes and records done.
+
+        Returns:
+            How many entities were added, merged, found unchanged.
+
+        Raises:
+            TypeError: An item is not of the memory's schema.
+            LossyError: An item holds a value that would not survive saving.
+            KeyExtractionError: An item has no usable key.
+            MergeError: A merge failed; nothing was added.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Airport(BaseModel):
+            ...     icao: str
+            ...     name: str | None = None
+            ...     aliases: list[str] = []
+            >>> memory = OMem(Airport, "icao")
+            >>> report = memory.add([
+            ...     Airport(icao="EDDF", name="Frankfurt", aliases=["FRA"]),
+            ...     Airport(icao="EDDF", aliases=["Rhein-Main"]),
+            ... ])
+            >>> memory.get("EDDF").aliases
+            ['FRA', 'Rhein-Main']
+        """
+        with self._lock:
+            batch = self._store.encode(self._one_or_many(items), reporter(progress))
+            change = self._merge(batch)
+            self._apply(change)
+        return AddReport(added=change.added, merged=change.merged, unchanged=change.unchanged)
+
+    def upsert(self, items: T | Iterable[T]) -> AddReport:
+        """Replace entities by key, without merging, all of them or none.
+
+        Args:
+            items: One entity or an iterable of them; of several with the same key the last counts.
+
+        Returns:
+            How many entities were added, replaced (`merged`), found unchanged.
+
+        Raises:
+            TypeError: An item is not of the memory's schema.
+            LossyError: An item holds a value that would not survive saving.
+            KeyExtractionError: An item has no usable key.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            ...     notes: list[str] = []
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add(Tag(name="a", notes=["old"]))
+            >>> _ = memory.upsert(Tag(name="a", notes=["new"]))
+            >>> memory.get("a").notes
+            ['new']
+        """
+        with self._lock:
+            batch = self._store.encode(self._one_or_many(items), None)
+            change = self._store.fold(batch, "keep_incoming", "union")
+            self._apply(change)
+        return AddReport(added=change.added, merged=change.merged, unchanged=change.unchanged)
+
+    def get(self, key: Any) -> T | None:
+        """The entity with this key.
+
+        Args:
+            key: The key; equal keys find the same entity, as in a dict.
+
+        Returns:
+            The caller's own copy, or None where there is none.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> OMem(Tag, "name").get("a") is None
+            True
+        """
+        return cast("T | None", self._store.get(key))
+
+    def remove(self, key: Any) -> bool:
+        """Remove one entity.
+
+        Args:
+            key: Its key.
+
+        Returns:
+            Whether it was there.
+        """
+        removed, _ = self.remove_many([key])
+        return bool(removed)
+
+    def remove_many(self, keys: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+        """Remove entities by key, in one step.
+
+        Args:
+            keys: Their keys; a key named twice counts once.
+
+        Returns:
+            The keys removed, and the keys that were not there.
+        """
+        with self._lock:
+            removed, missing, change = self._store.removal(keys)
+            self._apply(change)
+        return removed, missing
+
+    def clear(self) -> None:
+        """Remove all entities."""
+        with self._lock, self._gate:
+            self._store.clear()
+
+    @property
+    def keys(self) -> list[Any]:
+        """All keys, in insertion order."""
+        return self._store.keys()
+
+    @property
+    def items(self) -> list[T]:
+        """All entities, in insertion order; a new list of new copies at each call.
+
+        Decoding is O(n): for one pass over a very large memory take `iter_items`.
+        """
+        return cast("list[T]", self._store.snapshot().decode())
+
+    def iter_items(self) -> Iterator[T]:
+        """All entities as of now, in insertion order, decoded one by one.
+
+        Returns:
+            An iterator over the caller's own copies; later changes do not show in it.
+        """
+        return cast("Iterator[T]", iter(self._store.snapshot()))
+
+    @property
+    def size(self) -> int:
+        """How many entities there are."""
+        return len(self._store)
+
+    def empty(self) -> bool:
+        """Whether there is no entity."""
+        return len(self._store) == 0
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is an entity with this key."""
+        return self._store.contains(key)
+
+    def _merge(self, batch: _omem.Batch) -> _omem.Change:
+        """The change that merging a batch makes, not yet applied."""
+        merger = self._merger
+        if merger.engine is not None:
+            return self._store.fold(batch, merger.engine, merger.lists)
+        groups = cast("list[list[T]]", self._store.groups(batch))
+        return self._store.fold_merged(batch, merger.merge_groups(groups))
+
+    def _apply(self, change: _omem.Change) -> None:
+        with self._gate:
+            self._store.apply(change)

@@ -1,0 +1,271 @@
+"""Mergers that ask a model, and lose nothing when it fails."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel
+
+from omem.errors import MergeError
+from omem.keys import key_text
+from omem.llm import Prompt, StructuredModel
+from omem.merger.base import BaseMerger, Quarantined
+from omem.merger.classic import FieldMerger
+
+T = TypeVar("T", bound=BaseModel)
+OnLLMError = Literal["field", "existing", "incoming", "quarantine", "raise"]
+
+_TASK = """\
+You maintain the records of a knowledge base. You get two observations of the same entity as JSON:
+"existing" is what the knowledge base holds, "incoming" was observed later. Answer with the one
+record that should replace both.
+
+Always:
+- Keep the values that identify the entity exactly as they are.
+- Use only what the two records say. Do not add, guess, complete or correct anything.
+- Keep every fact that nothing contradicts, whichever record it stands in.
+- Put lists together without repeating entries that say the same.
+- A missing or null value says nothing: it never replaces a value.
+
+Where the two records contradict each other:
+"""
+
+
+class BaseLLMMerger(BaseMerger[T]):
+    """A merger that asks a model about each pair; subclass it to bring your own instructions.
+
+    Each answer is validated against the schema, and must keep the key. A transient error
+    (connection, time-out, HTTP 408, 409, 429, 5xx) is tried again for the pairs that failed; what
+    then remains is settled by `on_llm_error`, so that an outage never loses what was known.
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        llm_client: A LangChain chat model, or a callable `(system, user, schema)`.
+        item_schema: The Pydantic model of the items.
+        max_workers: At most so many requests run at once.
+        max_retries: How often a transient error is tried again.
+        on_llm_error: "field" merges the pair field by field, "existing" and "incoming" keep one
+            side, "quarantine" keeps the existing side and sets the incoming one aside, "raise"
+            raises MergeError.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import BaseLLMMerger
+        >>> class Bug(BaseModel):
+        ...     id: int
+        ...     notes: str
+        >>> class Shortest(BaseLLMMerger[Bug]):
+        ...     @property
+        ...     def system_prompt(self):
+        ...         return "Keep the shorter notes."
+        >>> def model(system, user, schema):  # stands for a chat model
+        ...     return {"id": 1, "notes": "brief"}
+        >>> merger = Shortest(lambda bug: bug.id, model, Bug)
+        >>> merger.merge([Bug(id=1, notes="brief"), Bug(id=1, notes="long story")])
+        [Bug(id=1, notes='brief')]
+    """
+
+    def __init__(
+        self,
+        key_extractor: Callable[[T], Any],
+        llm_client: Any,
+        item_schema: type[T],
+        max_workers: int = 5,
+        *,
+        max_retries: int = 2,
+        on_llm_error: OnLLMError = "field",
+        logger_instance: logging.Logger | None = None,
+    ) -> None:
+        super().__init__(key_extractor, logger_instance=logger_instance)
+        if on_llm_error not in get_args(OnLLMError):
+            choices = ", ".join(map(repr, get_args(OnLLMError)))
+            raise ValueError(f"on_llm_error must be one of {choices}, not {on_llm_error!r}")
+        if llm_client is None:
+            raise ValueError(f"{type(self).__name__} needs llm_client: the model that it asks")
+        if item_schema is None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise ValueError(f"{type(self).__name__} needs item_schema: the model of the items")
+        self.llm_client = llm_client
+        self.item_schema = item_schema
+        self.max_workers = max_workers
+        self.max_retries = max_retries
+        self.on_llm_error: OnLLMError = on_llm_error
+
+    @property
+    @abstractmethod
+    def system_prompt(self) -> str:
+        """What the model is told to do; braces in it are text. Read at every merge."""
+
+    def build_prompt(self) -> Any:
+        """The prompt of a pair.
+
+        Returns:
+            A `Prompt`, or a LangChain chat prompt, whose `format_messages` takes
+            `item_existing` and `item_incoming` (JSON texts).
+        """
+        return Prompt(self.system_prompt, "existing:\n{item_existing}\n\nincoming:\n{item_incoming}")
+
+    def pair_merge(self, existing: T, incoming: T) -> T:
+        """Merge one pair; see `BaseMerger.pair_merge`."""
+        return self.batch_merge([(existing, incoming)])[0]
+
+    def batch_merge(self, pairs: list[tuple[T, T]]) -> list[T]:
+        """Merge pairs, several requests at once; see `BaseMerger.batch_merge`."""
+        if not pairs:
+            return []
+        prompt = self.build_prompt()
+        model = StructuredModel(
+            self.llm_client,
+            self.item_schema,
+            max_workers=self.max_workers,
+            max_retries=self.max_retries,
+        )
+        requests = [
+            prompt.format_messages(
+                item_existing=existing.model_dump_json(indent=2),
+                item_incoming=incoming.model_dump_json(indent=2),
+            )
+            for existing, incoming in pairs
+        ]
+        answers = model.ask(requests)
+        self.llm_calls += model.calls
+        return [
+            self._settle(existing, incoming, answer)
+            for (existing, incoming), answer in zip(pairs, answers, strict=True)
+        ]
+
+    def _settle(self, existing: T, incoming: T, answer: T | Exception) -> T:
+        """The answer where it is sound, else what `on_llm_error` says."""
+        key = self.key_extractor(existing)
+        if not isinstance(answer, Exception):
+            reason = self._key_fault(key, answer)
+            if reason is None:
+                return answer
+            error: Exception | None = None
+        else:
+            error, reason = answer, f"{type(answer).__name__}: {answer}"
+        self.logger.warning(
+            "the model did not merge %r (%s); on_llm_error=%r applies",
+            key,
+            reason,
+            self.on_llm_error,
+        )
+        match self.on_llm_error:
+            case "existing":
+                return existing
+            case "incoming":
+                return incoming
+            case "quarantine":
+                self.quarantined.append(Quarantined(key, incoming, reason))
+                return existing
+            case "raise":
+                raise MergeError(
+                    f"the model did not merge {key!r}: {reason}",
+                    key=key,
+                    existing=existing,
+                    incoming=incoming,
+                    reason=reason,
+                ) from error
+            case _:
+                return FieldMerger(self.key_extractor).pair_merge(existing, incoming)
+
+    def _key_fault(self, key: Any, answer: T) -> str | None:
+        try:
+            answered = self.key_extractor(answer)
+            same = key_text(answered) == key_text(key)
+        except Exception as error:
+            return f"its answer has no usable key ({error})"
+        return None if same else f"its answer has another key, {answered!r}"
+
+
+class BalancedMerger(BaseLLMMerger[T]):
+    """The model weighs both sides alike (`MergeStrategy.LLM.BALANCED`)."""
+
+    @property
+    def system_prompt(self) -> str:
+        """The instructions; see `BaseLLMMerger.system_prompt`."""
+        return _TASK + (
+            "- Neither record has precedence. Prefer the more specific and more complete value.\n"
+            "- Where both may hold and the field is free text, say both briefly.\n"
+            "- Where just one can hold and nothing tells which, take the incoming one."
+        )
+
+
+class PreferExistingMerger(BaseLLMMerger[T]):
+    """What is known wins where the sides contradict (`MergeStrategy.LLM.PREFER_EXISTING`)."""
+
+    @property
+    def system_prompt(self) -> str:
+        """The instructions; see `BaseLLMMerger.system_prompt`."""
+        return _TASK + (
+            "- The existing record is right. Take its value and leave the contradicting one out.\n"
+            "- The incoming record only fills in what the existing one lacks."
+        )
+
+
+class PreferIncomingMerger(BaseLLMMerger[T]):
+    """What comes in wins where the sides contradict (`MergeStrategy.LLM.PREFER_INCOMING`)."""
+
+    @property
+    def system_prompt(self) -> str:
+        """The instructions; see `BaseLLMMerger.system_prompt`."""
+        return _TASK + (
+            "- The incoming record is right. Take its value and leave the contradicting one out.\n"
+            "- What the incoming record does not mention stays as the existing one has it."
+        )
+
+
+class CustomRuleMerger(BaseLLMMerger[T]):
+    """The model follows a rule of yours (`MergeStrategy.LLM.CUSTOM_RULE`).
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        llm_client: A LangChain chat model, or a callable `(system, user, schema)`.
+        item_schema: The Pydantic model of the items.
+        rule: The rule, in plain words; braces are text.
+        dynamic_rule: Called at every merge; what it returns is added to the rule.
+        max_workers: At most so many requests run at once.
+        max_retries: How often a transient error is tried again.
+        on_llm_error: As in `BaseLLMMerger`.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+    """
+
+    def __init__(
+        self,
+        key_extractor: Callable[[T], Any],
+        llm_client: Any,
+        item_schema: type[T],
+        rule: str | None = None,
+        dynamic_rule: Callable[[], str] | None = None,
+        max_workers: int = 5,
+        *,
+        max_retries: int = 2,
+        on_llm_error: OnLLMError = "field",
+        logger_instance: logging.Logger | None = None,
+    ) -> None:
+        super().__init__(
+            key_extractor,
+            llm_client,
+            item_schema,
+            max_workers,
+            max_retries=max_retries,
+            on_llm_error=on_llm_error,
+            logger_instance=logger_instance,
+        )
+        if not rule:
+            raise ValueError("CUSTOM_RULE needs rule=: how to merge, in plain words")
+        if not isinstance(rule, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"rule must be a str, not {type(rule).__name__}")
+        if dynamic_rule is not None and not callable(dynamic_rule):
+            raise TypeError(f"dynamic_rule must be callable, not {type(dynamic_rule).__name__}")
+        self.rule = rule
+        self.dynamic_rule = dynamic_rule
+
+    @property
+    def system_prompt(self) -> str:
+        """The instructions; see `BaseLLMMerger.system_prompt`."""
+        dynamic = (self.dynamic_rule() or "").strip() if self.dynamic_rule else ""
+        return f"{_TASK}{self.rule}" + (f"\n\nFor now:\n{dynamic}" if dynamic else "")

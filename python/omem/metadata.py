@@ -1,0 +1,120 @@
+"""`metadata.json`: what a folder holds and what wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from omem.errors import LoadError
+from omem.version import __version__
+
+FORMAT_VERSION = 1
+
+DATA = "memory.json"
+METADATA = "metadata.json"
+SOURCES = "sources.json"
+INDEX_FOLDER = "faiss_index"
+
+
+def describe(
+    *,
+    schema_name: str,
+    fingerprint: str,
+    size: int,
+    fields_for_index: list[str],
+    key_fields: list[str] | None,
+    strategy: str,
+    embedder: str | None,
+    files: Mapping[str, Mapping[str, Any]],
+) -> bytes:
+    """The content of `metadata.json`.
+
+    Args:
+        schema_name: The name of the model class.
+        fingerprint: The fingerprint of the model's JSON schema.
+        size: How many entities there are.
+        fields_for_index: The fields that are embedded; empty for the whole record.
+        key_fields: The fields that make the key, or None for a key function.
+        strategy: The merger's name.
+        embedder: The embedder's signature.
+        files: Size in bytes and checksum of every other file.
+
+    Returns:
+        UTF-8 JSON.
+    """
+    metadata = {
+        "schema_name": schema_name,
+        "size": size,
+        "fields_for_index": fields_for_index,
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "schema_fingerprint": fingerprint,
+        "key_fields": key_fields,
+        "strategy": strategy,
+        "embedder": embedder,
+        "files": files,
+    }
+    return orjson.dumps(metadata, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a `metadata.json`, ours or one with the peer's three fields.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        LoadError: It is no JSON object, or of a format that this version does not know.
+    """
+    content = path.read_bytes()
+    try:
+        metadata = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise LoadError(
+            f"{path} is not valid JSON: {error}; restore it from a backup, or load the data alone "
+            f"with load_data({str(path.with_name(DATA))!r})",
+            file=str(path),
+            offset=error.pos,
+        ) from error
+    if not isinstance(metadata, dict):
+        raise LoadError(
+            f"{path} holds {type(metadata).__name__}, not a JSON object", file=str(path)
+        )
+    metadata = cast("dict[str, Any]", metadata)
+    version = metadata.get("format_version", 0)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise LoadError(
+            f"{path} is of format {version!r}; this version of omem reads up to {FORMAT_VERSION}. "
+            "Update omem-rs",
+            file=str(path),
+        )
+    return metadata
+
+
+def facts_of(metadata: Mapping[str, Any], name: str) -> tuple[int, str] | None:
+    """Size and checksum of a file as the metadata has them.
+
+    Args:
+        metadata: The content of `metadata.json`.
+        name: The file's name in the folder.
+
+    Returns:
+        Size in bytes and checksum, or None where the metadata do not list the file.
+    """
+    files: object = metadata.get("files")
+    if not isinstance(files, dict):
+        return None
+    facts: object = cast("dict[str, object]", files).get(name)
+    if not isinstance(facts, dict):
+        return None
+    size, checksum = (cast("dict[str, object]", facts).get(key) for key in ("size", "checksum"))
+    return (size, checksum) if isinstance(size, int) and isinstance(checksum, str) else None

@@ -1,0 +1,50 @@
+//! Core errors as Python exceptions, in one place.
+
+use omem_core::Error;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError};
+use pyo3::prelude::*;
+
+mod raised {
+    #![allow(missing_docs, reason = "the classes are documented where they are defined")]
+    pyo3::import_exception!(omem.errors, KeyExtractionError);
+    pyo3::import_exception!(omem.errors, LoadError);
+    pyo3::import_exception!(omem.errors, LockedError);
+    pyo3::import_exception!(omem.errors, LossyError);
+    pyo3::import_exception!(omem.errors, MergeError);
+    pyo3::import_exception!(omem.errors, SchemaError);
+}
+
+pub use raised::{
+    KeyExtractionError, LoadError, LockedError, LossyError, MergeError, SchemaError,
+};
+
+/// The exception that tells a core error to Python.
+pub fn to_py(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
+        Error::Io { action, path, source } => match source.raw_os_error() {
+            // OSError picks its subclass (FileNotFoundError, PermissionError…) by the number.
+            Some(number) => PyOSError::new_err((
+                number,
+                format!("cannot {action}: {}", describe(&source)),
+                path,
+            )),
+            None => PyOSError::new_err(message),
+        },
+        Error::Json { .. } | Error::Corrupt { .. } => LoadError::new_err(message),
+        Error::Locked { .. } => LockedError::new_err(message),
+        Error::Merge { .. } => MergeError::new_err(message),
+        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        _ => pyo3::exceptions::PyRuntimeError::new_err(message),
+    }
+}
+
+/// What the system says, without Rust's "(os error 28)".
+fn describe(source: &std::io::Error) -> String {
+    let text = source.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

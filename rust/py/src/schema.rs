@@ -1,0 +1,357 @@
+//! The compiled schema: the core's plan, and beside each node the Python objects it needs.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+
+use omem_core::json::{scan, string};
+use omem_core::plan::{Field, Items, Limit, Model, Node, NodeId, Plan, Rule, Text};
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PySet, PyString, PyTuple, PyType};
+
+use crate::encode::{encode, encode_value};
+use crate::slow::Lossy;
+use crate::errors::SchemaError;
+
+/// What a node needs of Python, at the node's own number.
+pub enum Side {
+    /// Nothing.
+    Plain,
+    /// The Python value of each choice, and whether the choice is an Enum.
+    Choice(Vec<Py<PyAny>>),
+    /// Which container the elements go into.
+    Container(Container),
+    /// The class of a model.
+    Model(ModelSide),
+}
+
+/// The kinds of Python containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Container {
+    /// `list`
+    List,
+    /// `tuple` of any length
+    Tuple,
+    /// `set`
+    Set,
+    /// `frozenset`
+    FrozenSet,
+    /// `dict`
+    Dict,
+}
+
+/// The Python side of a model node.
+pub struct ModelSide {
+    /// The model class.
+    pub class: Py<PyType>,
+    /// The field names, interned.
+    pub names: Vec<Py<PyString>>,
+    /// A dict of all fields: a copy of it is filled faster than an empty one grows.
+    pub template: Py<PyDict>,
+    /// The sets of fields that were given, by which of the first 64 were not.
+    given: Mutex<HashMap<u64, Py<PySet>>>,
+}
+
+impl ModelSide {
+    fn new(class: Py<PyType>, names: Vec<Py<PyString>>, py: Python<'_>) -> PyResult<Self> {
+        let template = PyDict::new(py);
+        for name in &names {
+            template.set_item(name, py.None())?;
+        }
+        Ok(ModelSide { class, names, template: template.unbind(), given: Mutex::default() })
+    }
+
+    /// A new set of the names of all fields but these; copying a set is faster than making one.
+    pub fn fields_set<'py>(&self, py: Python<'py>, unset: &[usize]) -> PyResult<Bound<'py, PySet>> {
+        let mask = unset.iter().fold(0, |mask, &place| mask | 1 << place.min(63));
+        let make = || {
+            let given = self.names.iter().enumerate().filter(|(place, _)| !unset.contains(place));
+            PySet::new(py, given.map(|(_, name)| name.bind(py)))
+        };
+        if self.names.len() > 63 {
+            return make();
+        }
+        let mut sets = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match sets.entry(mask) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(make()?.unbind()),
+        };
+        // SAFETY: the argument is a set; the call gives a new reference or an error.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PySet_New(known.as_ptr())) }
+            .and_then(|set| Ok(set.cast_into::<PySet>()?))
+    }
+}
+
+/// A Pydantic model, compiled.
+#[pyclass(frozen, module = "omem._omem")]
+pub struct Schema {
+    /// The plan of its records.
+    pub plan: Plan,
+    /// The Python side of each node.
+    pub sides: Vec<Side>,
+    /// The functions of custom merge rules.
+    pub functions: Vec<Py<PyAny>>,
+    /// The model class.
+    pub class: Py<PyType>,
+    /// `class.__pydantic_serializer__`
+    pub serializer: Py<PyAny>,
+    /// `class.__pydantic_validator__`
+    pub validator: Py<PyAny>,
+    fingerprint: String,
+}
+
+#[pymethods]
+impl Schema {
+    #[new]
+    fn new(
+        class: Bound<'_, PyType>,
+        nodes: Vec<Bound<'_, PyTuple>>,
+        root: NodeId,
+        fingerprint: String,
+    ) -> PyResult<Self> {
+        let mut builder = Builder { nodes: &nodes, functions: Vec::new() };
+        let mut plan = Plan { nodes: Vec::with_capacity(nodes.len()), root: builder.behind(root)? };
+        let mut sides = Vec::with_capacity(nodes.len());
+        for node in &nodes {
+            let (node, side) = builder.node(node)?;
+            plan.nodes.push(node);
+            sides.push(side);
+        }
+        let functions = builder.functions;
+        let mut schema = Schema {
+            plan,
+            sides,
+            functions,
+            serializer: class.getattr("__pydantic_serializer__")?.unbind(),
+            validator: class.getattr("__pydantic_validator__")?.unbind(),
+            class: class.unbind(),
+            fingerprint,
+        };
+        schema.fill_defaults(&nodes)?;
+        schema.check_rules(&nodes)?;
+        Ok(schema)
+    }
+
+    /// The fingerprint of the model's JSON schema.
+    #[getter]
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Whether records of this model are encoded, checked and decoded without Pydantic.
+    #[getter]
+    pub fn covered(&self) -> bool {
+        self.plan.model().is_some_and(|model| model.covered)
+    }
+
+    /// The canonical record of a model.
+    fn encode<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut record = Vec::new();
+        encode(self, item, Lossy::Error, &mut record, &mut Vec::new())?;
+        Ok(PyBytes::new(item.py(), &record))
+    }
+
+    /// The model of a canonical record.
+    fn decode(&self, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyAny>> {
+        crate::decode::decode(self, py, record)
+    }
+}
+
+impl Schema {
+    /// The Python side of a node.
+    pub fn side(&self, node: NodeId) -> &Side {
+        &self.sides[node as usize]
+    }
+
+    /// Encodes the defaults, which needs the nodes to be there.
+    fn fill_defaults(&mut self, nodes: &[Bound<'_, PyTuple>]) -> PyResult<()> {
+        for (number, node) in nodes.iter().enumerate() {
+            let Node::Model(model) = &self.plan.nodes[number] else { continue };
+            let mut defaults = Vec::with_capacity(model.fields.len());
+            for (field, spec) in model.fields.iter().zip(node.get_item(2)?.try_iter()?) {
+                let spec = spec?.cast_into::<PyTuple>()?;
+                let mut text = Vec::new();
+                let encoded = spec.get_item(2)?.extract::<bool>()?
+                    && encode_value(self, field.node, &spec.get_item(3)?, &mut text);
+                defaults.push(encoded.then(|| text.into_boxed_slice()));
+            }
+            if let Node::Model(model) = &mut self.plan.nodes[number] {
+                for (field, default) in model.fields.iter_mut().zip(defaults) {
+                    field.default = default;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a merge rule that the field's type does not take.
+    fn check_rules(&self, nodes: &[Bound<'_, PyTuple>]) -> PyResult<()> {
+        for (node, spec) in self.plan.nodes.iter().zip(nodes) {
+            let Node::Model(model) = node else { continue };
+            for field in &model.fields {
+                let Some(rule) = field.rule else { continue };
+                if !omem_core::merge::rule_fits(&self.plan, field.node, rule) {
+                    return Err(SchemaError::new_err(format!(
+                        "the merge rule {rule:?} does not fit the type of field {:?} of {}",
+                        field.name,
+                        spec.get_item(1)?.cast::<PyType>()?.name()?,
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Builder<'a, 'py> {
+    nodes: &'a [Bound<'py, PyTuple>],
+    functions: Vec<Py<PyAny>>,
+}
+
+impl Builder<'_, '_> {
+    /// The node that this number stands for, behind `("same", number)`.
+    fn behind(&self, mut number: NodeId) -> PyResult<NodeId> {
+        for _ in 0..=self.nodes.len() {
+            let node = self.nodes.get(number as usize).ok_or_else(|| {
+                PyValueError::new_err(format!("the plan has no node {number}"))
+            })?;
+            if node.get_item(0)?.extract::<String>()? != "same" {
+                return Ok(number);
+            }
+            number = node.get_item(1)?.extract()?;
+        }
+        Err(PyValueError::new_err("the plan goes round in circles"))
+    }
+
+    fn node(&mut self, spec: &Bound<'_, PyTuple>) -> PyResult<(Node, Side)> {
+        let part = |place: usize| spec.get_item(place);
+        let kind: String = part(0)?.extract()?;
+        let node = match kind.as_str() {
+            "any" => Node::Any,
+            "null" => Node::Null,
+            "bool" => Node::Bool,
+            "int" => Node::Int { min: part(1)?.extract()?, max: part(2)?.extract()? },
+            "float" => {
+                let bound = |at: Option<f64>, open: bool| at.map(|at| Limit { at, open });
+                Node::Float {
+                    min: bound(part(1)?.extract()?, part(2)?.extract()?),
+                    max: bound(part(3)?.extract()?, part(4)?.extract()?),
+                    inf_nan: part(5)?.extract()?,
+                }
+            }
+            "str" => Node::Str { min: part(1)?.extract()?, max: limit(&part(2)?)? },
+            "text" => Node::Text(text(&part(1)?.extract::<String>()?)?),
+            "nullable" => Node::Nullable(self.behind(part(1)?.extract()?)?),
+            "union" => Node::Union(self.all_behind(&part(1)?)?),
+            "tuple" => Node::Tuple(self.all_behind(&part(1)?)?),
+            "items" => return self.items(spec),
+            "choice" => return choice(&part(1)?),
+            "model" => return self.model(spec),
+            // What a "same" node stands for is resolved wherever one is named.
+            _ => Node::Opaque,
+        };
+        Ok((node, Side::Plain))
+    }
+
+    fn all_behind(&self, numbers: &Bound<'_, PyAny>) -> PyResult<Vec<NodeId>> {
+        numbers.extract::<Vec<NodeId>>()?.into_iter().map(|number| self.behind(number)).collect()
+    }
+
+    fn items(&self, spec: &Bound<'_, PyTuple>) -> PyResult<(Node, Side)> {
+        let items = Items {
+            item: self.behind(spec.get_item(2)?.extract()?)?,
+            min: spec.get_item(3)?.extract()?,
+            max: limit(&spec.get_item(4)?)?,
+        };
+        let (node, container) = match spec.get_item(1)?.extract::<String>()?.as_str() {
+            "list" => (Node::List(items), Container::List),
+            "tuple" => (Node::List(items), Container::Tuple),
+            "set" => (Node::Set(items), Container::Set),
+            "frozenset" => (Node::Set(items), Container::FrozenSet),
+            "dict" => (Node::Dict(items), Container::Dict),
+            other => return Err(PyValueError::new_err(format!("no container {other:?}"))),
+        };
+        Ok((node, Side::Container(container)))
+    }
+
+    fn model(&mut self, spec: &Bound<'_, PyTuple>) -> PyResult<(Node, Side)> {
+        let py = spec.py();
+        let mut fields = Vec::new();
+        let mut names = Vec::new();
+        for field in spec.get_item(2)?.try_iter()? {
+            let field = field?.cast_into::<PyTuple>()?;
+            let name: String = field.get_item(0)?.extract()?;
+            let mut prefix = vec![if fields.is_empty() { b'{' } else { b',' }];
+            string::write(&mut prefix, &name);
+            prefix.push(b':');
+            fields.push(Field {
+                prefix: prefix.into_boxed_slice(),
+                node: self.behind(field.get_item(1)?.extract()?)?,
+                default: None,
+                rule: self.rule(&field.get_item(4)?)?,
+                name: name.clone(),
+            });
+            names.push(PyString::intern(py, &name).unbind());
+        }
+        let class = spec.get_item(1)?.cast_into::<PyType>()?.unbind();
+        let covered = spec.get_item(3)?.extract()?;
+        let side = ModelSide::new(class, names, py)?;
+        Ok((Node::Model(Model { fields, covered }), Side::Model(side)))
+    }
+
+    fn rule(&mut self, rule: &Bound<'_, PyAny>) -> PyResult<Option<Rule>> {
+        if rule.is_none() {
+            return Ok(None);
+        }
+        if let Ok(custom) = rule.cast::<PyTuple>() {
+            self.functions.push(custom.get_item(1)?.unbind());
+            return Ok(Some(Rule::Custom(self.functions.len() as u32 - 1)));
+        }
+        Ok(Some(match rule.extract::<String>()?.as_str() {
+            "max" => Rule::Max,
+            "min" => Rule::Min,
+            "sum" => Rule::Sum,
+            "keep_existing" => Rule::KeepExisting,
+            "keep_incoming" => Rule::KeepIncoming,
+            "union" => Rule::Union,
+            "append" => Rule::Append,
+            "replace" => Rule::Replace,
+            "longest" => Rule::Longest,
+            other => return Err(SchemaError::new_err(format!("there is no merge rule {other:?}"))),
+        }))
+    }
+}
+
+fn choice(values: &Bound<'_, PyAny>) -> PyResult<(Node, Side)> {
+    let mut texts = Vec::new();
+    let mut results = Vec::new();
+    for value in values.try_iter()? {
+        let (text, result): (Vec<u8>, Py<PyAny>) = value?.extract()?;
+        texts.push(text.into_boxed_slice());
+        results.push(result);
+    }
+    Ok((Node::Choice(texts), Side::Choice(results)))
+}
+
+fn text(kind: &str) -> PyResult<Text> {
+    Ok(match kind {
+        "date" => Text::Date,
+        "datetime" => Text::DateTime,
+        "time" => Text::Time,
+        "uuid" => Text::Uuid,
+        "decimal" => Text::Decimal,
+        "bytes" => Text::Bytes,
+        other => return Err(PyValueError::new_err(format!("no text {other:?}"))),
+    })
+}
+
+/// A length limit; the largest number stands for none.
+fn limit(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let limit: u64 = value.extract()?;
+    Ok(if limit >= i64::MAX as u64 { usize::MAX } else { limit as usize })
+}
+
+/// The deepest nesting of a record.
+pub const MAX_DEPTH: usize = scan::MAX_DEPTH;
