@@ -120,18 +120,14 @@ class BaseMerger(ABC, Generic[T]):
         """
         current = [list(group) for group in groups]
         for calls in _omem.rounds([len(group) for group in groups], self.max_batch_pairs):
-            merged: dict[tuple[int, int], T] = {}
             for call in calls:
-                pairs = [(current[g][i], current[g][i + 1]) for g, i in call]
+                pairs = [(current[g][existing], current[g][incoming]) for g, existing, incoming in call]
                 results = self.batch_merge(pairs)
                 if len(results) != len(pairs):
                     raise ValueError(
                         f"{type(self).__name__}.batch_merge returned {len(results)} entities "
                         f"for {len(pairs)} pairs"
                     )
-                merged.update(zip(call, results, strict=True))
-            touched = {g for g, _ in merged}
-            for g in touched:
-                group = current[g]
-                current[g] = [merged.get((g, i), group[i]) for i in range(0, len(group), 2)]
+                for (g, existing, _), result in zip(call, results, strict=True):
+                    current[g][existing] = result
         return [group[0] for group in current]

@@ -1,32 +1,55 @@
-//! Models encoded and keyed, not yet in a store.
+//! Models encoded and keyed, and changes made of them, on their way into a store.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use omem_core::{Item, Span, key};
+use omem_core::merge::Failed;
+use omem_core::{Changes, Item, Span};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
+use crate::decode::decode;
 use crate::encode::encode;
-use crate::keys::{KeySpec, extract_key};
-use crate::schema::Schema;
+use crate::errors::{KeyExtractionError, LossyError, to_py};
+use crate::keys::{self, key_from_text};
+use crate::store::Store;
+use omem_core::key::{self, KeyText};
 
-/// What `Store.encode` made; `Store.fold` consumes it.
+/// A value that is used up once.
+struct Once<T>(Mutex<Option<T>>);
+
+impl<T> Once<T> {
+    fn new(value: T) -> Self {
+        Once(Mutex::new(Some(value)))
+    }
+
+    fn take(&self, what: &str) -> PyResult<T> {
+        let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        value.take().ok_or_else(|| PyRuntimeError::new_err(format!("this {what} was used already")))
+    }
+}
+
+/// What `Store.encode` made; `Store.fold` uses it up.
 #[pyclass(frozen, module = "omem._omem")]
 pub struct Batch {
-    inner: Mutex<Option<omem_core::Batch>>,
+    inner: Once<omem_core::Batch>,
     len: usize,
 }
 
 impl Batch {
     /// Wraps a batch of the core.
     pub fn new(inner: omem_core::Batch) -> Self {
-        Batch { len: inner.items.len(), inner: Mutex::new(Some(inner)) }
+        Batch { len: inner.items.len(), inner: Once::new(inner) }
     }
 
-    /// Takes the records out; a batch is used once.
+    /// Takes the records out.
     pub fn take(&self) -> PyResult<omem_core::Batch> {
-        let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        inner.take().ok_or_else(|| PyRuntimeError::new_err("this batch was used already"))
+        self.inner.take("batch")
+    }
+
+    /// Lets a function look at the records.
+    pub fn with<T>(&self, look: impl FnOnce(&omem_core::Batch) -> PyResult<T>) -> PyResult<T> {
+        let inner = self.inner.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(inner.as_ref().ok_or_else(|| PyRuntimeError::new_err("this batch was used already"))?)
     }
 }
 
@@ -35,4 +58,152 @@ impl Batch {
     fn __len__(&self) -> usize {
         self.len
     }
+}
+
+/// A finished change; `Store.apply` uses it up.
+#[pyclass(frozen, module = "omem._omem")]
+pub struct Change {
+    inner: Once<Changes>,
+    /// Items that became new entities.
+    #[pyo3(get)]
+    pub added: usize,
+    /// Items that changed an entity.
+    #[pyo3(get)]
+    pub merged: usize,
+    /// Items that brought nothing new.
+    #[pyo3(get)]
+    pub unchanged: usize,
+    /// Items that could not be merged: key, existing entity, item, reason.
+    #[pyo3(get)]
+    pub failed: Vec<(Py<PyAny>, Py<PyAny>, Py<PyAny>, String)>,
+}
+
+impl Change {
+    /// A change without counts.
+    pub fn new(inner: Changes) -> Self {
+        Change { inner: Once::new(inner), added: 0, merged: 0, unchanged: 0, failed: Vec::new() }
+    }
+
+    /// Takes what is to be changed.
+    pub fn take(&self) -> PyResult<Changes> {
+        self.inner.take("change")
+    }
+}
+
+/// What failed, as Python sees it.
+pub fn failures(
+    store: &Store,
+    py: Python<'_>,
+    changes: &Changes,
+    items: &[Item],
+    failed: Vec<Failed>,
+) -> PyResult<Vec<(Py<PyAny>, Py<PyAny>, Py<PyAny>, String)>> {
+    let schema = store.schema.get();
+    let told = failed.into_iter().map(|failed| {
+        let item = items[failed.item];
+        Ok((
+            key_from_text(py, changes.bytes(item.key))?.unbind(),
+            decode(schema, py, &failed.existing)?,
+            decode(schema, py, changes.bytes(item.record))?,
+            failed.what,
+        ))
+    });
+    told.collect()
+}
+
+/// Encodes one model into a batch, with its key.
+///
+/// # Errors
+/// `TypeError` for an object of another class, `LossyError`, `KeyExtractionError`: each naming
+/// the item.
+pub fn push(
+    store: &Store,
+    batch: &mut omem_core::Batch,
+    item: &Bound<'_, PyAny>,
+    position: usize,
+) -> PyResult<()> {
+    let py = item.py();
+    let schema = store.schema.get();
+    let class = schema.class.bind(py);
+    if !item.get_type().is(class) && !item.is_instance(class)? {
+        return Err(PyTypeError::new_err(format!(
+            "item {position} is a {}; this memory holds {} entities",
+            item.get_type().name()?,
+            class.name()?,
+        )));
+    }
+    let mut unset = std::mem::take(&mut batch.unset);
+    let first_unset = unset.len();
+    let (chunk, bytes) = batch.open_records().map_err(to_py)?;
+    let start = bytes.len();
+    let encoded = encode(schema, item, store.lossy, bytes, &mut unset);
+    let end = bytes.len();
+    if let Err(error) = encoded {
+        return Err(named(py, error, store, item, position));
+    }
+    let mut built = Vec::new();
+    let found =
+        keys::extract(schema, &store.key, Some(item), py, &bytes[start..end], &[], &mut built);
+    bytes.extend_from_slice(b",\n");
+    let span = |at: usize, len: usize| -> PyResult<Span> {
+        let narrow = |value: usize| {
+            u32::try_from(value).map_err(|_| LossyError::new_err("a record over 4 GiB"))
+        };
+        Ok(Span { chunk, start: narrow(at)?, len: narrow(len)? })
+    };
+    let record = span(start, end - start)?;
+    let found = found.map_err(|error| unkeyed(py, error, item, position))?;
+    let key = match found {
+        KeyText::InRecord((from, to)) => span(start + from as usize, (to - from) as usize)?,
+        KeyText::Built => {
+            let (chunk, keys) = batch.open_keys().map_err(to_py)?;
+            let start = keys.len();
+            keys.extend_from_slice(&built);
+            Span { chunk, start: start as u32, len: built.len() as u32 }
+        }
+    };
+    let hash = key::hash(batch.bytes(key));
+    let range = (first_unset as u32, unset.len() as u32);
+    batch.unset = unset;
+    omem_core::error::reserve(&mut batch.items, 1).map_err(to_py)?;
+    batch.items.push(Item { record, key, hash, unset: range });
+    Ok(())
+}
+
+/// A `LossyError` that names the key, as far as the item has one.
+fn named(
+    py: Python<'_>,
+    error: PyErr,
+    store: &Store,
+    item: &Bound<'_, PyAny>,
+    position: usize,
+) -> PyErr {
+    if !error.is_instance_of::<LossyError>(py) {
+        return error;
+    }
+    let key = keys::of_model(store.schema.get(), &store.key, item).ok();
+    let shown = match key.as_ref().and_then(|key| key.repr().ok()) {
+        Some(key) => format!("item {position}, key {key}: {}", error.value(py)),
+        None => format!("item {position}: {}", error.value(py)),
+    };
+    let field = error.value(py).getattr("field").ok().map(Bound::unbind);
+    let told = LossyError::new_err((shown, key.map(Bound::unbind), field));
+    told.set_cause(py, error.cause(py));
+    told
+}
+
+/// A `KeyExtractionError` that names the item.
+fn unkeyed(py: Python<'_>, error: PyErr, item: &Bound<'_, PyAny>, position: usize) -> PyErr {
+    if !error.is_instance_of::<KeyExtractionError>(py) {
+        return error;
+    }
+    let mut shown = item.repr().map_or_else(|_| String::new(), |text| text.to_string());
+    if let Some((end, _)) = shown.char_indices().nth(120) {
+        shown.truncate(end);
+        shown += "…";
+    }
+    let told =
+        KeyExtractionError::new_err(format!("item {position}: {} ({shown})", error.value(py)));
+    told.set_cause(py, error.cause(py));
+    told
 }

@@ -4,6 +4,7 @@ use omem_core::check;
 use omem_core::json::{scan, string};
 use omem_core::plan::{Model, Node, NodeId, Text};
 use omem_core::text::{self, Date, Time};
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -30,6 +31,25 @@ pub fn decode(schema: &Schema, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyA
         }
     }
     slow::validate(schema, py, record).map(Bound::unbind)
+}
+
+/// The value of one node, from its canonical text.
+///
+/// # Errors
+/// `ValueError` where the node is Pydantic's alone; what Python raises.
+pub fn decode_value(
+    schema: &Schema,
+    py: Python<'_>,
+    node: NodeId,
+    text: &[u8],
+) -> PyResult<Py<PyAny>> {
+    let mut decoder = Decoder { schema, py, text, at: 0 };
+    match decoder.value(node) {
+        Some(value) => Ok(value.unbind()),
+        None => Err(PyErr::take(py).unwrap_or_else(|| {
+            PyValueError::new_err("a custom merge rule needs a field of a type that omem knows")
+        })),
+    }
 }
 
 /// The cyclic collector, paused while many objects are made: each of its passes would walk all

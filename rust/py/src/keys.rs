@@ -14,6 +14,7 @@ use pyo3::types::{
 
 use crate::decode;
 use crate::errors::KeyExtractionError;
+use crate::schema::Schema;
 
 /// How deep tuples in keys may nest.
 const MAX_DEPTH: usize = 16;
@@ -262,12 +263,12 @@ fn typed<'py>(py: Python<'py>, kind: u8, body: &str) -> PyResult<Option<Bound<'p
     })
 }
 
-/// The key of a record that was just encoded or read.
+/// The key text of a record: from its bytes, else from the model, which is decoded if need be.
 ///
 /// # Errors
-/// `KeyExtractionError` naming the position of the item.
+/// `KeyExtractionError`.
 pub fn extract(
-    schema: &crate::schema::Schema,
+    schema: &Schema,
     spec: &KeySpec,
     model: Option<&Bound<'_, PyAny>>,
     py: Python<'_>,
@@ -276,50 +277,47 @@ pub fn extract(
     out: &mut Vec<u8>,
 ) -> PyResult<KeyText> {
     let start = out.len();
-    match spec {
-        KeySpec::Fields(plan) => {
-            if let Ok(found) = key::extract(&schema.plan, plan, record, fields, out) {
-                return Ok(found);
-            }
-            out.truncate(start);
-            let decoded;
-            let model = match model {
-                Some(model) => model,
-                None => {
-                    decoded = decode::decode(schema, py, record)?.into_bound(py);
-                    &decoded
-                }
-            };
-            let key = by_attributes(schema, plan, model)?;
-            key_to_text(&key, out)?;
+    if let KeySpec::Fields(plan) = spec {
+        if let Ok(found) = key::extract(&schema.plan, plan, record, fields, out) {
+            return Ok(found);
         }
-        KeySpec::Callable(function) => {
-            let decoded;
-            let model = match model {
-                Some(model) => model,
-                None => {
-                    decoded = decode::decode(schema, py, record)?.into_bound(py);
-                    &decoded
-                }
-            };
-            let key = function.bind(py).call1((model,)).map_err(|error| {
-                let named = KeyExtractionError::new_err(format!(
-                    "key_extractor raised {}: {}",
-                    error.get_type(py).name().map_or_else(|_| "an error".into(), |n| n.to_string()),
-                    error.value(py)
-                ));
-                named.set_cause(py, Some(error));
-                named
-            })?;
-            key_to_text(&key, out)?;
-        }
+        out.truncate(start);
     }
+    let key = match model {
+        Some(model) => of_model(schema, spec, model)?,
+        None => of_model(schema, spec, decode::decode(schema, py, record)?.bind(py))?,
+    };
+    key_to_text(&key, out)?;
     Ok(KeyText::Built)
+}
+
+/// The key of a model.
+///
+/// # Errors
+/// `KeyExtractionError` where the extractor raises.
+pub fn of_model<'py>(
+    schema: &Schema,
+    spec: &KeySpec,
+    model: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = model.py();
+    match spec {
+        KeySpec::Fields(plan) => by_attributes(schema, plan, model),
+        KeySpec::Callable(function) => function.bind(py).call1((model,)).map_err(|error| {
+            let name = error.get_type(py).name().map_or_else(|_| String::new(), |n| n.to_string());
+            let named = KeyExtractionError::new_err(format!(
+                "key_extractor raised {name}: {}",
+                error.value(py)
+            ));
+            named.set_cause(py, Some(error));
+            named
+        }),
+    }
 }
 
 /// The key of a model by the attributes that a plan names.
 fn by_attributes<'py>(
-    schema: &crate::schema::Schema,
+    schema: &Schema,
     plan: &KeyPlan,
     model: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -345,7 +343,7 @@ fn by_attributes<'py>(
 }
 
 fn follow<'py>(
-    schema: &crate::schema::Schema,
+    schema: &Schema,
     path: &[u16],
     model: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {

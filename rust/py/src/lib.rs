@@ -1,12 +1,16 @@
 //! `omem._omem`: the binding of omem-core to Python.
 
+mod batch;
 mod decode;
 mod encode;
 mod errors;
 mod keys;
+mod observed;
 mod progress;
 mod schema;
 mod slow;
+mod snapshot;
+mod store;
 mod unicode;
 
 use pyo3::prelude::*;
@@ -14,6 +18,45 @@ use pyo3::prelude::*;
 /// The extension module.
 #[pymodule]
 mod _omem {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::batch::{Batch, Change};
     #[pymodule_export]
     use crate::schema::Schema;
+    #[pymodule_export]
+    use crate::snapshot::Snapshot;
+    #[pymodule_export]
+    use crate::store::Store;
+
+    /// Whether this is a debug build, many times slower than a release build.
+    #[pymodule_export]
+    const DEBUG_BUILD: bool = cfg!(debug_assertions);
+
+    /// The canonical text of a key.
+    #[pyfunction]
+    fn key_text<'py>(
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, pyo3::types::PyBytes>> {
+        let mut text = Vec::new();
+        crate::keys::key_to_text(key, &mut text)?;
+        Ok(pyo3::types::PyBytes::new(key.py(), &text))
+    }
+
+    /// The key that a canonical text stands for.
+    #[pyfunction]
+    fn key_from_text<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        crate::keys::key_from_text(py, text)
+    }
+
+    /// The rounds of a tournament: for each round its calls, for each call its pairs, as group
+    /// and places of the two in the group.
+    #[pyfunction]
+    fn rounds(sizes: Vec<usize>, max_batch_pairs: usize) -> Vec<Vec<Vec<(usize, usize, usize)>>> {
+        let pairs = |call: Vec<omem_core::merge::Pair>| {
+            call.iter().map(|pair| (pair.group, pair.existing, pair.incoming)).collect()
+        };
+        let rounds = omem_core::merge::rounds(&sizes, max_batch_pairs);
+        rounds.map(|calls| calls.into_iter().map(pairs).collect()).collect()
+    }
 }

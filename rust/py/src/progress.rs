@@ -1,12 +1,11 @@
-//! Work without the GIL that reports progress and can be interrupted.
+//! Work without the GIL that reports progress, can be interrupted, and may call Python back.
 
-use omem_core::Result;
+use std::sync::{Mutex, PoisonError};
+
+use omem_core::{Error, Progress, Result};
 use pyo3::prelude::*;
 
 use crate::errors::to_py;
-
-/// What the core calls with bytes and records done; `false` tells it to stop.
-pub type Report<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// Runs core work detached from the interpreter.
 ///
@@ -15,7 +14,7 @@ pub type Report<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 pub fn detached<T: Send>(
     py: Python<'_>,
     callback: Option<&Bound<'_, PyAny>>,
-    work: impl FnOnce(Report<'_>) -> Result<T> + Send,
+    work: impl FnOnce(&mut Progress<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     let callback = callback.map(|callback| callback.clone().unbind());
     let mut raised: Option<PyErr> = None;
@@ -34,5 +33,29 @@ pub fn detached<T: Send>(
     match raised {
         Some(error) => Err(error),
         None => outcome.map_err(to_py),
+    }
+}
+
+/// Calls Python from detached work and keeps what it raises.
+#[derive(Default)]
+pub struct Callback {
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Callback {
+    /// Calls a function with the GIL; what it raises ends the work as an interruption does.
+    pub fn call<T>(&self, function: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
+        Python::attach(function).map_err(|error| {
+            *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            Error::Interrupted
+        })
+    }
+
+    /// What a callback raised, or else the outcome of the work.
+    pub fn resolve<T>(self, outcome: PyResult<T>) -> PyResult<T> {
+        match self.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => outcome,
+        }
     }
 }

@@ -1,23 +1,29 @@
 //! The store: records in, merged, out again.
 //!
 //! The lock around the core store is taken with the GIL held and given back before anything
-//! detaches or calls Python, so it is never held across a fork, and readers never wait for
-//! more than the application of a finished change.
+//! detaches or calls Python; so no fork finds it taken, and no reader waits for more than the
+//! application of a finished change. Long work goes on with a reference of its own: mutators are
+//! kept apart by the memory, so the store does not change meanwhile.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use omem_core::{Changes, Item, Span, key};
-use pyo3::exceptions::PyTypeError;
+use omem_core::check::check;
+use omem_core::merge::{self, Lists, Merger, Strategy};
+use omem_core::plan::Rule;
+use omem_core::{Changes, Error, Item, Node, Span, key};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyType};
+use pyo3::types::PyList;
 
-use crate::batch::Batch;
-use crate::change::Change;
-use crate::decode::decode;
+use crate::batch::{Batch, Change, failures, push};
+use crate::decode::{decode, decode_value};
 use crate::encode::encode;
-use crate::errors::to_py;
-use crate::keys::{KeySpec, key_from_text, key_to_text};
+use crate::errors::{MergeError, to_py};
+use crate::keys::{self, KeySpec, key_from_text, key_to_text};
+use crate::progress::{Callback, detached};
 use crate::schema::Schema;
+use crate::slow::{self, Lossy};
 use crate::snapshot::Snapshot;
 
 /// Entities of one schema, found by key.
@@ -25,40 +31,37 @@ use crate::snapshot::Snapshot;
 pub struct Store {
     pub(crate) schema: Py<Schema>,
     pub(crate) key: KeySpec,
-    inner: Mutex<omem_core::Store>,
+    pub(crate) lossy: Lossy,
+    inner: Mutex<Arc<omem_core::Store>>,
 }
 
 impl Store {
-    /// The core store, for a moment.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, omem_core::Store> {
+    fn lock(&self) -> MutexGuard<'_, Arc<omem_core::Store>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Encodes one model into a batch, with its key.
-    pub(crate) fn push(
-        &self,
-        batch: &mut omem_core::Batch,
-        item: &Bound<'_, PyAny>,
-        position: usize,
-    ) -> PyResult<()> {
-        let py = item.py();
-        let schema = self.schema.get();
-        let first_unset = batch.unset.len() as u32;
-        let mut unset = std::mem::take(&mut batch.unset);
-        let (chunk, bytes) = batch.open_records().map_err(to_py)?;
-        let start = bytes.len();
-        encode(schema, item, bytes, &mut unset)?;
-        let len = bytes.len() - start;
-        bytes.extend_from_slice(b",\n");
-        todo!()
+    /// Changes the core store. Nobody else has a reference then, but in the child of a fork that
+    /// happened during long work; there the store is copied.
+    fn mutate<T>(&self, change: impl FnOnce(&mut omem_core::Store) -> T) -> T {
+        change(Arc::make_mut(&mut self.lock()))
+    }
+
+    fn core_snapshot(&self) -> PyResult<omem_core::Snapshot> {
+        self.lock().snapshot().map_err(to_py)
     }
 }
 
 #[pymethods]
 impl Store {
     #[new]
-    fn new(schema: Py<Schema>, key: KeySpec) -> Self {
-        Store { schema, key, inner: Mutex::default() }
+    fn new(schema: Py<Schema>, key: KeySpec, lossy: &str) -> PyResult<Self> {
+        let lossy = match lossy {
+            "error" => Lossy::Error,
+            "warn" => Lossy::Warn,
+            "allow" => Lossy::Allow,
+            other => return Err(PyValueError::new_err(format!("lossy={other:?}"))),
+        };
+        Ok(Store { schema, key, lossy, inner: Mutex::default() })
     }
 
     fn __len__(&self) -> usize {
@@ -66,25 +69,335 @@ impl Store {
     }
 
     /// Encodes models and takes their keys; nothing is stored yet.
-    fn encode(&self, items: &Bound<'_, PyAny>) -> PyResult<Batch> {
+    #[pyo3(signature = (items, progress=None))]
+    fn encode(
+        &self,
+        items: &Bound<'_, PyAny>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Batch> {
         let py = items.py();
         let mut batch = omem_core::Batch::default();
         for (position, item) in items.try_iter()?.enumerate() {
-            if position % 4096 == 0 {
+            if position % 4096 == 4095 {
                 py.check_signals()?;
+                if let Some(progress) = progress {
+                    let bytes: usize = batch.chunks.iter().map(|chunk| chunk.len()).sum();
+                    progress.call1((bytes, position))?;
+                }
             }
-            self.push(&mut batch, &item?, position)?;
+            push(self, &mut batch, &item?, position)?;
         }
         Ok(Batch::new(batch))
+    }
+
+    /// Merges a batch into the store; nothing is stored yet.
+    #[pyo3(signature = (batch, strategy, lists, defaults_unset=false, progress=None))]
+    fn fold(
+        &self,
+        py: Python<'_>,
+        batch: &Batch,
+        strategy: &str,
+        lists: &str,
+        defaults_unset: bool,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Change> {
+        let strategy = match (strategy, lists) {
+            ("keep_existing", _) => Strategy::KeepExisting,
+            ("keep_incoming", _) => Strategy::KeepIncoming,
+            ("merge_field", "union") => Strategy::MergeField { lists: Lists::Union },
+            ("merge_field", "append") => Strategy::MergeField { lists: Lists::Append },
+            ("merge_field", "replace") => Strategy::MergeField { lists: Lists::Replace },
+            other => return Err(PyValueError::new_err(format!("no strategy {other:?}"))),
+        };
+        let batch = batch.take()?;
+        let items = batch.items.clone();
+        let store = Arc::clone(&self.lock());
+        let schema = self.schema.get();
+        let keys = match &self.key {
+            KeySpec::Fields(plan) => Some(plan),
+            KeySpec::Callable(_) => None,
+        };
+        let raised = Callback::default();
+        let folded = detached(py, progress, |report| {
+            let mut custom = |index: u32, existing: &[u8], incoming: &[u8], out: &mut Vec<u8>| {
+                raised.call(|py| self.custom(py, index, existing, incoming, out))
+            };
+            let mut judge = |key: &[u8], record: &[u8], out: &mut Vec<u8>| {
+                raised.call(|py| self.judge(py, key, record, out))?
+                    .map_err(|what| Error::Merge { item: 0, what })
+            };
+            let options = merge::Options {
+                defaults_unset,
+                threads: threads(),
+                keys,
+                custom: Some(&mut custom),
+                judge: Some(&mut judge),
+                progress: Some(report),
+            };
+            merge::fold(&Merger::new(&schema.plan, strategy), &store, batch, options)
+        });
+        drop(store);
+        let folded = raised.resolve(folded)?;
+        let failed = failures(self, py, &folded.changes, &items, folded.failed)?;
+        let mut change = Change::new(folded.changes);
+        change.added = folded.added;
+        change.merged = folded.merged;
+        change.unchanged = folded.unchanged;
+        change.failed = failed;
+        Ok(change)
+    }
+
+    /// The models of each key that takes a merge: the existing one first, then those of the batch.
+    fn groups<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyList>> {
+        let store = Arc::clone(&self.lock());
+        let schema = self.schema.get();
+        let groups = PyList::empty(py);
+        batch.with(|batch| {
+            for items in grouped(batch) {
+                let first = batch.items[items[0]];
+                let existing = store.get(batch.bytes(first.key), first.hash);
+                if existing.is_none() && items.len() == 1 {
+                    continue;
+                }
+                let group = PyList::empty(py);
+                if let Some(record) = existing {
+                    group.append(decode(schema, py, record)?)?;
+                }
+                for item in items {
+                    let item = &batch.items[item];
+                    let unset = &batch.unset[item.unset.0 as usize..item.unset.1 as usize];
+                    let model = decode(schema, py, batch.bytes(item.record))?.into_bound(py);
+                    crate::observed::mark(schema, &model, batch.bytes(item.record), unset)?;
+                    group.append(model)?;
+                }
+                groups.append(group)?;
+            }
+            Ok(())
+        })?;
+        Ok(groups)
+    }
+
+    /// The change that puts merged models, one for each of `groups`, and all other items in place.
+    fn fold_merged(&self, py: Python<'_>, batch: &Batch, merged: &Bound<'_, PyAny>) -> PyResult<Change> {
+        let mut batch = batch.take()?;
+        let store = Arc::clone(&self.lock());
+        let mut results = omem_core::Batch::default();
+        for (position, model) in merged.try_iter()?.enumerate() {
+            push(self, &mut results, &model?, position)?;
+        }
+        let first_chunk = batch.chunks.len() as u32;
+        let mut next = results.items.iter();
+        let mut changes = Changes::default();
+        let mut counts = (0, 0, 0);
+        for items in grouped(&batch) {
+            let first = batch.items[items[0]];
+            let key_text = batch.bytes(first.key);
+            let slot = store.find(key_text, first.hash);
+            let mut item = first;
+            if slot.is_some() || items.len() > 1 {
+                let result = *next.next().ok_or_else(|| {
+                    MergeError::new_err("the merger returned fewer entities than it was given groups")
+                })?;
+                if results.bytes(result.key) != key_text {
+                    return Err(MergeError::new_err(format!(
+                        "the merger changed the key {} to {}",
+                        key_from_text(py, key_text)?.repr()?,
+                        key_from_text(py, results.bytes(result.key))?.repr()?,
+                    )));
+                }
+                let shift = |span: Span| Span { chunk: first_chunk + span.chunk, ..span };
+                item = Item { record: shift(result.record), key: shift(result.key), ..result };
+                let same = slot.is_some_and(|slot| store.record(slot) == results.bytes(result.record));
+                let merges = items.len() - usize::from(slot.is_none());
+                *(if same { &mut counts.2 } else { &mut counts.1 }) += merges;
+                if same {
+                    continue;
+                }
+            }
+            match slot {
+                Some(slot) => changes.updates.push((slot, item)),
+                None => {
+                    counts.0 += 1;
+                    changes.inserts.push(item);
+                }
+            }
+        }
+        drop(store);
+        changes.chunks = std::mem::take(&mut batch.chunks);
+        changes.chunks.extend(results.chunks);
+        let mut change = Change::new(changes);
+        (change.added, change.merged, change.unchanged) = counts;
+        Ok(change)
+    }
+
+    /// The keys that are there, those that are not, and the change that removes the former.
+    fn removal<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Change)> {
+        let (removed, missing) = (PyList::empty(py), PyList::empty(py));
+        let mut changes = Changes::default();
+        let mut seen = std::collections::HashSet::new();
+        for key in keys.try_iter()? {
+            let key = key?;
+            let mut text = Vec::new();
+            let found = match key_to_text(&key, &mut text) {
+                Ok(()) => self.lock().find(&text, key::hash(&text)),
+                // What cannot be a key is not there.
+                Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(py) => None,
+                Err(error) => return Err(error),
+            };
+            match found {
+                Some(slot) if seen.insert(slot) => {
+                    changes.removes.push(slot);
+                    removed.append(key)?;
+                }
+                Some(_) => {}
+                None => missing.append(key)?,
+            }
+        }
+        Ok((removed, missing, Change::new(changes)))
+    }
+
+    /// Puts a finished change in place, whole or not at all.
+    fn apply(&self, change: &Change) -> PyResult<()> {
+        let changes = change.take()?;
+        self.mutate(|store| store.apply(changes)).map_err(to_py)
+    }
+
+    /// Drops everything and takes what the change inserts.
+    fn replace(&self, change: &Change) -> PyResult<()> {
+        let changes = change.take()?;
+        self.mutate(|store| store.replace(changes)).map_err(to_py)
+    }
+
+    /// Removes every entity.
+    fn clear(&self) {
+        self.mutate(omem_core::Store::clear);
     }
 
     /// The entity of a key.
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
         let py = key.py();
         let mut text = Vec::new();
-        key_to_text(key, &mut text)?;
-        // The record is copied out: decoding calls Python, which may come back to this store.
+        match key_to_text(key, &mut text) {
+            Ok(()) => {}
+            Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(py) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        // The record is copied out: decoding may call Python, which may come back here.
         let record = self.lock().get(&text, key::hash(&text)).map(<[u8]>::to_vec);
         record.map(|record| decode(self.schema.get(), py, &record)).transpose()
     }
+
+    /// Whether there is an entity of a key.
+    fn contains(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let mut text = Vec::new();
+        match key_to_text(key, &mut text) {
+            Ok(()) => Ok(self.lock().find(&text, key::hash(&text)).is_some()),
+            Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(key.py()) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The store as it is now.
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        let inner = Arc::new(self.core_snapshot()?);
+        Ok(Snapshot { schema: self.schema.clone_ref(py), inner })
+    }
+
+    /// Bytes of live records and keys, of all chunks, and of everything else.
+    fn memory(&self) -> (usize, usize, usize) {
+        let used = self.lock().memory();
+        (used.live, used.held, used.overhead)
+    }
+}
+
+impl Store {
+    /// Calls the function of a custom rule.
+    fn custom(
+        &self,
+        py: Python<'_>,
+        index: u32,
+        existing: &[u8],
+        incoming: &[u8],
+        out: &mut Vec<u8>,
+    ) -> PyResult<()> {
+        let schema = self.schema.get();
+        let node = schema.plan.nodes.iter().find_map(|node| match node {
+            Node::Model(model) => {
+                model.fields.iter().find(|field| field.rule == Some(Rule::Custom(index)))
+            }
+            _ => None,
+        });
+        let node = node.ok_or_else(|| PyValueError::new_err("no such rule"))?.node;
+        let function = schema.functions[index as usize].bind(py);
+        let merged = function.call1((
+            decode_value(schema, py, node, existing)?,
+            decode_value(schema, py, node, incoming)?,
+        ))?;
+        if !crate::encode::encode_value(schema, node, &merged, out) {
+            return Err(MergeError::new_err(format!(
+                "the custom rule returned {}, which the field does not take",
+                merged.repr()?
+            )));
+        }
+        Ok(())
+    }
+
+    /// Decides about a merged record: appends it, as Pydantic accepts it, or says what is wrong.
+    fn judge(
+        &self,
+        py: Python<'_>,
+        key_text: &[u8],
+        record: &[u8],
+        out: &mut Vec<u8>,
+    ) -> PyResult<Result<(), String>> {
+        let schema = self.schema.get();
+        let start = out.len();
+        if check(&schema.plan, record, 0, &mut []) == Some(record.len()) {
+            out.extend_from_slice(record);
+        } else {
+            let model = match slow::validate(schema, py, record) {
+                Ok(model) => model,
+                Err(error) => return Ok(Err(error.value(py).to_string())),
+            };
+            encode(schema, &model, Lossy::Allow, out, &mut Vec::new())?;
+        }
+        let mut built = Vec::new();
+        let record = &out[start..];
+        let found = match keys::extract(schema, &self.key, None, py, record, &[], &mut built) {
+            Ok(key::KeyText::InRecord((from, to))) => &record[from as usize..to as usize],
+            Ok(key::KeyText::Built) => &built,
+            Err(error) => return Ok(Err(error.value(py).to_string())),
+        };
+        if found != key_text {
+            return Ok(Err("the merged entity has another key".to_owned()));
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// The items of each key, keys in order of first appearance.
+fn grouped(batch: &omem_core::Batch) -> Vec<Vec<usize>> {
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (number, item) in batch.items.iter().enumerate() {
+        let place = *places.entry(batch.bytes(item.key)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(number),
+            None => groups.push(vec![number]),
+        }
+    }
+    groups
+}
+
+/// How many threads long work may use.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }

@@ -47,7 +47,7 @@ pub(super) enum Home<'a> {
 }
 
 /// The chunks of a store. What is live in them is counted here; where it stands, the slots know.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Arena {
     /// The chunks; `None` where one was dropped and its number is free.
     pub chunks: Vec<Option<Arc<Bytes>>>,

@@ -54,7 +54,7 @@ impl Column {
 }
 
 /// A value and the slots that have it, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Value {
     text: Vec<u8>,
     slots: Vec<u32>,
@@ -101,14 +101,14 @@ struct Move {
 }
 
 /// What a change does to a lookup, made ready so that it cannot fail.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Moves {
     enter: Vec<Move>,
     leave: Vec<Move>,
 }
 
 /// A secondary index.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lookup {
     pub name: String,
     hasher: RandomState,

@@ -29,7 +29,7 @@ pub use snapshot::{Entry, Iter, Run, Runs, Snapshot};
 pub use track::Changed;
 
 /// Entities in insertion order, found by key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Store {
     arena: Arena,
     slots: Slots,

@@ -48,7 +48,7 @@ pub(super) struct Segment {
 }
 
 /// All slots of a store, in insertion order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Slots {
     segments: Vec<Arc<Segment>>,
     len: usize,

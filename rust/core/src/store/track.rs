@@ -20,7 +20,7 @@ pub struct Changed {
 }
 
 /// Collects changes in memory that the number of entities bounds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tracker {
     all: bool,
     /// Slots, some of them several times or dead by now.
