@@ -7,7 +7,7 @@ use memmap2::MmapMut;
 use crate::error::{Error, Result, reserve};
 
 /// From this size on, [`Bytes::zeroed`] maps pages instead of asking the allocator.
-const MAP: usize = 4 << 20;
+const MAP: usize = 2 << 20;
 
 /// The bytes of a chunk.
 #[derive(Debug)]

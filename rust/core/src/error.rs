@@ -39,6 +39,14 @@ pub enum Error {
         /// Where in the document, as `$.field[3]`.
         path: String,
     },
+    /// Something wrong in a file of records.
+    #[error("{}: {fault}", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        fault: Box<Fault>,
+    },
     /// A file whose content does not fit what is known of it.
     #[error("{}: {what}", path.display())]
     Corrupt {
@@ -86,6 +94,22 @@ pub enum Error {
     /// The caller's progress callback asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What is wrong in a file of records, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {record}, line {line}, byte {at}: {what} ({place})")]
+pub struct Fault {
+    /// What is wrong.
+    pub what: String,
+    /// The number of the record, from 0; after the last record, how many there are.
+    pub record: u64,
+    /// The line, from 1.
+    pub line: u64,
+    /// The byte offset in the file.
+    pub at: u64,
+    /// Where in the document, as `$[17].field[3]`.
+    pub place: String,
 }
 
 impl Error {

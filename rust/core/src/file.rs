@@ -17,9 +17,9 @@ use crate::disk::{self, Directory};
 use crate::error::{Error, Progress, Result, reserve};
 use crate::lock::Lock;
 
-/// What is known of a file that was written or read through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+/// Size and checksum of a file that was written or read through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Digest {
     /// Its size.
     pub bytes: u64,
     /// The xxh3-64 of its bytes.
@@ -64,9 +64,9 @@ impl Draft {
     }
 
     /// Makes the bytes durable.
-    pub(crate) fn sync(&self) -> Result<Written> {
+    pub(crate) fn sync(&self) -> Result<Digest> {
         disk::sync(&self.file, &self.path)?;
-        Ok(Written { bytes: self.bytes, checksum: self.hash.digest() })
+        Ok(Digest { bytes: self.bytes, checksum: self.hash.digest() })
     }
 }
 
@@ -109,7 +109,7 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`]. The old content stands, unless it was the sync of the
     /// directory that failed: then the new content stands, but might not after a power cut.
-    pub fn commit(mut self) -> Result<Written> {
+    pub fn commit(mut self) -> Result<Digest> {
         let written = self.draft.sync()?;
         disk::rename(&self.draft.path, &self.target)?;
         self.committed = true;
@@ -132,7 +132,7 @@ impl Drop for AtomicFile {
 /// # Errors
 /// [`Error::Io`]; [`Error::Interrupted`] by
 /// `progress`.
-pub fn measure(path: &Path, progress: &mut Progress) -> Result<Written> {
+pub fn measure(path: &Path, progress: &mut Progress) -> Result<Digest> {
     let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
     let mut piece = Vec::new();
     reserve(&mut piece, 1 << 20)?;
@@ -141,7 +141,7 @@ pub fn measure(path: &Path, progress: &mut Progress) -> Result<Written> {
     let mut bytes = 0;
     loop {
         match file.read(&mut piece) {
-            Ok(0) => return Ok(Written { bytes, checksum: hash.digest() }),
+            Ok(0) => return Ok(Digest { bytes, checksum: hash.digest() }),
             Ok(count) => {
                 hash.update(&piece[..count]);
                 bytes += count as u64;

@@ -17,12 +17,13 @@ pub mod key;
 mod lock;
 pub mod merge;
 pub mod plan;
+pub mod read;
 pub mod store;
 pub mod text;
 pub mod write;
 
 pub use batch::{Batch, Item, Span, Unset};
 pub use bytes::Bytes;
-pub use error::{Error, Progress, Result};
+pub use error::{Error, Fault, Progress, Result};
 pub use plan::{Field, Model, Node, NodeId, Plan};
 pub use store::{Changes, Snapshot, Store};

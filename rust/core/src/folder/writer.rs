@@ -8,7 +8,7 @@ use super::Layout;
 use super::redo::{Manifest, Place, Redo};
 use crate::disk;
 use crate::error::{Error, Progress, Result};
-use crate::file::{Draft, Written, measure};
+use crate::file::{Digest, Draft, measure};
 use crate::lock::Lock;
 
 /// A new dump on its way into a folder. Dropped without [`commit`](FolderWriter::commit), it
@@ -70,7 +70,7 @@ impl FolderWriter {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Interrupted`] by `progress`.
-    pub fn adopt(&mut self, name: &str, progress: &mut Progress) -> Result<Written> {
+    pub fn adopt(&mut self, name: &str, progress: &mut Progress) -> Result<Digest> {
         let member = self.member(name)?;
         let path = Place::of(&self.folder, self.layout, member)?.new;
         let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
@@ -168,7 +168,7 @@ impl StagedFile<'_> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(self) -> Result<Written> {
+    pub fn finish(self) -> Result<Digest> {
         let written = self.draft.sync()?;
         self.writer.ready.push(self.member);
         Ok(written)

@@ -1,0 +1,108 @@
+//! A file of records, read into a [`Batch`]: split, checked and keyed.
+//!
+//! A file in our own layout, one record per line, is read on two threads straight into the chunks
+//! that become the arena ([`lines`]). Any other JSON array is streamed ([`array`]). Both keep
+//! what the plan covers and hand on the rest: a record that is JSON, but not canonical beyond
+//! doubt, is [`Doubtful`], and Pydantic's to judge.
+
+mod array;
+mod judge;
+mod lines;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::batch::Batch;
+use crate::error::{Error, Fault, Progress, Result};
+use crate::file::Digest;
+use crate::key::KeyPlan;
+use crate::plan::Plan;
+use judge::Judge;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// All records in file order, the doubtful ones as they are in the file.
+    pub batch: Batch,
+    /// The records that Pydantic must judge, in order.
+    pub doubtful: Vec<Doubtful>,
+    /// What was skipped, in order.
+    pub faults: Vec<Fault>,
+    /// Size and checksum of the file.
+    pub digest: Digest,
+}
+
+/// A record that the plan cannot vouch for, or that gives no key. Its item in the batch has the
+/// span of its text, and no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubtful {
+    /// The index of its item in the batch.
+    pub item: usize,
+    /// The number of the record in the file, from 0.
+    pub record: u64,
+    /// The line that it begins in, from 1.
+    pub line: u64,
+    /// The byte offset in the file where it begins.
+    pub at: u64,
+}
+
+/// Reads the records of a file. Without a key plan, items have no keys.
+///
+/// With `skip`, a line that is not JSON is left out and told in [`Loaded::faults`], where the
+/// file has one record per line; one that was cut off gives what it still has.
+///
+/// # Errors
+/// [`Error::Fault`] for a file that is not a JSON array of records; [`Error::Io`];
+/// [`Error::OutOfMemory`]; [`Error::Interrupted`] by `progress`.
+pub fn read(
+    path: &Path,
+    plan: &Plan,
+    key: Option<&KeyPlan>,
+    skip: bool,
+    progress: &mut Progress,
+) -> Result<Loaded> {
+    let source = Source::open(path)?;
+    let judge = Judge { plan, key };
+    if let Some(loaded) = lines::read(&source, &judge, false, progress)? {
+        return Ok(loaded);
+    }
+    match array::read(&source, &judge, skip, progress) {
+        Err(fault @ Error::Fault { .. }) if skip => {
+            lines::read(&source, &judge, true, progress)?.ok_or(fault)
+        }
+        result => result,
+    }
+}
+
+/// An open file. It may be replaced meanwhile: what was opened is what is read.
+struct Source {
+    file: File,
+    path: PathBuf,
+    size: u64,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Source> {
+        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        let size = file.metadata().map_err(|error| Error::io("read", path, error))?.len();
+        Ok(Source { file, path: path.to_path_buf(), size })
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        self.file.read_exact_at(bytes, at).map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: io::Error) -> Error {
+        Error::io("read", &self.path, error)
+    }
+}
+
+/// The element that a path within a record belongs to.
+fn place(record: u64, path: &str) -> String {
+    format!("$[{record}]{}", path.strip_prefix('$').unwrap_or_default())
+}
