@@ -192,6 +192,35 @@ fn deep_nesting_is_refused_at_once() {
 }
 
 #[test]
+fn what_may_be_nested_loads_on_a_small_stack() {
+    let mut plan = plan();
+    let all = || crate::plan::Items { item: 2, min: 0, max: usize::MAX };
+    for node in [Node::Any, Node::List(all()), Node::Dict(all())] {
+        let (open, close) =
+            if matches!(node, Node::Dict(_)) { ("{\"a\":", "}") } else { ("[", "]") };
+        let inner = if matches!(node, Node::Dict(_)) { "{}" } else { "[]" };
+        plan.nodes[2] = node;
+        for (depth, loads) in [(197, true), (198, false)] {
+            let nested = open.repeat(depth) + inner + &close.repeat(depth);
+            let record = format!("{{\"k\":\"a\",\"v\":{nested},\"n\":null}}");
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&joined(&[record])).unwrap();
+            let work = |plan: &Plan| read(file.path(), plan, None, false, &mut |_, _| true);
+            std::thread::scope(|scope| {
+                let small = std::thread::Builder::new().stack_size(512 << 10);
+                let loaded = small.spawn_scoped(scope, || work(&plan)).unwrap().join().unwrap();
+                match loaded {
+                    Ok(loaded) => assert!(loads && loaded.doubtful.is_empty()),
+                    Err(error) => {
+                        assert!(!loads && error.to_string().contains("nested"), "{error}")
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
 fn a_file_that_was_cut_never_loads() {
     let lines = lines(40);
     let indented = format!("[\n  {}\n]", lines.join(",\n  "));
