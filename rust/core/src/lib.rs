@@ -12,6 +12,7 @@ mod disk;
 pub mod error;
 pub mod file;
 pub mod folder;
+pub mod hashing;
 pub mod json;
 pub mod key;
 mod lock;

@@ -49,6 +49,24 @@ mod _omem {
         crate::keys::key_from_text(py, text)
     }
 
+    /// Hashed n-gram vectors of texts: float32, one row of `dim` after the other.
+    #[pyfunction]
+    fn hash_texts(
+        py: Python<'_>,
+        texts: Vec<String>,
+        dim: usize,
+    ) -> PyResult<Bound<'_, pyo3::types::PyBytes>> {
+        let vectors = py
+            .detach(|| omem_core::hashing::embed(&texts, dim, crate::store::threads()))
+            .map_err(crate::errors::to_py)?;
+        pyo3::types::PyBytes::new_with(py, vectors.len() * 4, |bytes| {
+            for (place, value) in bytes.chunks_exact_mut(4).zip(&vectors) {
+                place.copy_from_slice(&value.to_ne_bytes());
+            }
+            Ok(())
+        })
+    }
+
     /// The rounds of a tournament: for each round its calls, for each call its pairs, as group
     /// and places of the two in the group.
     #[pyfunction]

@@ -1,0 +1,72 @@
+"""Embedders: what turns texts into vectors."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from omem import _omem
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Anything with these two methods, such as a LangChain `Embeddings` object."""
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        """A vector for each text: a list of lists of floats, or an array of shape (n, dim)."""
+
+    def embed_query(self, text: str) -> Any:
+        """The vector of a query."""
+
+
+class HashingEmbedder:
+    """A built-in embedder that works offline, at once, and always the same.
+
+    It matches words, not meanings: a text's vector counts its words and their fragments of three
+    to five characters, each hashed to a place and a sign (the hashing trick, Weinberger et al.
+    2009, https://arxiv.org/abs/0902.2206), and is scaled to length 1. Misspelt and inflected words
+    still share fragments; "car" and "automobile" share nothing. For search by meaning bring a
+    real embedder.
+
+    Args:
+        dim: The dimension of the vectors.
+
+    Examples:
+        >>> from omem import HashingEmbedder
+        >>> embedder = HashingEmbedder(dim=256)
+        >>> embedder.embed_documents(["Frankfurt am Main", "London Heathrow"]).shape
+        (2, 256)
+    """
+
+    def __init__(self, dim: int = 512) -> None:
+        if not 1 <= dim <= 65_536:
+            raise ValueError(f"dim must be between 1 and 65,536, not {dim}")
+        self.dim = dim
+        self.model = f"hashing-v1-{dim}"
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        """Vectors of texts.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            A float32 array of shape (len(texts), dim); every row that has words has length 1.
+        """
+        import numpy as np
+
+        vectors = np.frombuffer(_omem.hash_texts(list(texts), self.dim), dtype=np.float32)
+        return vectors.reshape(len(texts), self.dim)
+
+    def embed_query(self, text: str) -> Any:
+        """The vector of a query.
+
+        Args:
+            text: The query.
+
+        Returns:
+            A float32 array of shape (dim,).
+        """
+        return self.embed_documents([text])[0]
+
+    def __repr__(self) -> str:
+        return f"HashingEmbedder(dim={self.dim})"
