@@ -70,3 +70,22 @@ class HashingEmbedder:
 
     def __repr__(self) -> str:
         return f"HashingEmbedder(dim={self.dim})"
+
+
+def signature(embedder: object) -> str | None:
+    """What tells one embedder from another: `module.Class:model`.
+
+    Args:
+        embedder: The embedder, or None.
+
+    Returns:
+        The signature, or None without an embedder.
+
+    Examples:
+        >>> signature(HashingEmbedder(dim=64))
+        'omem.embedding.HashingEmbedder:hashing-v1-64'
+    """
+    if embedder is None:
+        return None
+    model = getattr(embedder, "model", None) or getattr(embedder, "model_name", None) or ""
+    return f"{type(embedder).__module__}.{type(embedder).__name__}:{model}"

@@ -55,8 +55,8 @@ class MemoryState(BaseMem[T]):
                 f"memory_schema must be a Pydantic model class, not {memory_schema!r}; "
                 "define one with `class Profile(BaseModel): ...`"
             )
-        _one_of("lossy", lossy, get_args(Lossy))
-        _one_of("on_conflict", on_conflict, get_args(OnConflict))
+        one_of("lossy", lossy, get_args(Lossy))
+        one_of("on_conflict", on_conflict, get_args(OnConflict))
         self.fields_for_index = list(fields_for_index or [])
         unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
         if unknown:
@@ -133,7 +133,17 @@ class MemoryState(BaseMem[T]):
         )
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse an option's value that is none of the allowed ones.
+
+    Args:
+        name: The option.
+        value: Its value.
+        allowed: What it may be.
+
+    Raises:
+        ValueError: It is none of these.
+    """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 

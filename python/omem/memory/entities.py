@@ -8,7 +8,9 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.errors import MergeError
 from omem.memory._state import MemoryState
+from omem.merger.classic import ClassicMerger
 from omem.report import AddReport, Progress, reporter
 
 T = TypeVar("T", bound=BaseModel)
@@ -150,7 +152,7 @@ class Entities(MemoryState[T]):
     @property
     def keys(self) -> list[Any]:
         """All keys, in insertion order."""
-        return self._store.keys()
+        return self._store.snapshot().keys()
 
     @property
     def items(self) -> list[T]:
@@ -181,11 +183,20 @@ class Entities(MemoryState[T]):
         """Whether there is an entity with this key."""
         return self._store.contains(key)
 
-    def _merge(self, batch: _omem.Batch) -> _omem.Change:
+    def _merge(self, batch: _omem.Batch, *, defaults_unset: bool = False) -> _omem.Change:
         """The change that merging a batch makes, not yet applied."""
         merger = self._merger
-        if merger.engine is not None:
-            return self._store.fold(batch, merger.engine, merger.lists)
+        if isinstance(merger, ClassicMerger):
+            change = self._store.fold(batch, merger.engine or "", merger.lists, defaults_unset)
+            for key, existing, incoming, reason in change.failed:
+                raise MergeError(
+                    f"{key!r}: {reason}; nothing was added",
+                    key=key,
+                    existing=existing,
+                    incoming=incoming,
+                    reason=reason,
+                )
+            return change
         groups = cast("list[list[T]]", self._store.groups(batch))
         return self._store.fold_merged(batch, merger.merge_groups(groups))
 

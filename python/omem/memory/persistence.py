@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from omem import _omem, metadata
 from omem.base import StrPath
+from omem.embedding import signature
 from omem.errors import FolderNotFoundError, LoadError
+from omem.keys import key_fields
+from omem.memory._state import one_of
 from omem.memory.entities import Entities
+from omem.merger.classic import ClassicMerger, FieldMerger
 from omem.metadata import DATA, METADATA
-from omem.report import LoadReport, Progress, reporter
+from omem.report import BadRecord, LoadReport, Progress, reporter
+from omem.restore import Restorer
+
+logger = logging.getLogger("omem")
 
 T = TypeVar("T", bound=BaseModel)
 OnError = Literal["raise", "skip"]
@@ -57,7 +65,9 @@ class Persistence(Entities[T]):
             snapshot = self._store.snapshot()
         with _omem.FolderWriter(Path(folder_path)) as folder:
             files = {DATA: folder.write_records(DATA, snapshot, reporter(progress))}
-            folder.commit(self._describe(len(snapshot), files))
+            unfinished = folder.commit(self._describe(len(snapshot), files))
+        if unfinished is not None:
+            logger.warning("the dump is safe, but not all files are in place: %s", unfinished)
 
     def load(
         self,
@@ -90,19 +100,20 @@ class Persistence(Entities[T]):
         if not path.is_dir():
             raise FolderNotFoundError(f"there is no folder {path}; dump() writes one")
         with self._lock, _omem.FolderReader(path) as folder:
-            found = metadata.read(folder.path(METADATA)) if folder.path(METADATA).exists() else {}
-            warnings = self._compare(found, path)
-            loaded = self._store.read(
-                folder.path(DATA),
-                expected=metadata.facts_of(found, DATA) if verify else None,
-                on_error=on_error,
-                unknown=unknown,
-                migrate=migrate,
-                progress=reporter(progress),
+            found, warnings = self._metadata_of(folder, path)
+            data = folder.path(DATA)
+            if data is None:
+                raise FolderNotFoundError(f"there is no {DATA} in {path}; dump() writes one")
+            loaded, restorer = self._read(
+                data, on_error=on_error, unknown=unknown, migrate=migrate, progress=progress
             )
+            if verify:
+                _verify(path / DATA, loaded, metadata.facts_of(found, DATA))
+            prepared, merged = self._prepare(loaded)
             with self._gate:
-                self._store.replace(loaded)
-        return self._report(path, loaded, warnings)
+                self._store.swap(prepared)
+        changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
+        return self._report(path, loaded, restorer, merged, warnings, schema_changed=changed)
 
     def dump_data(self, file_path: StrPath, *, progress: Progress = False) -> None:
         """Save the entities to one JSON file, atomically and durably.
@@ -149,20 +160,18 @@ class Persistence(Entities[T]):
             raise ValueError(f"mode must be 'replace' or 'merge', not {mode!r}")
         path = Path(file_path)
         with self._lock:
-            loaded = self._store.read(
-                path,
-                expected=None,
-                on_error=on_error,
-                unknown=unknown,
-                migrate=migrate,
-                progress=reporter(progress),
+            loaded, restorer = self._read(
+                path, on_error=on_error, unknown=unknown, migrate=migrate, progress=progress
             )
             if mode == "merge":
-                self._apply(self._merge(loaded.batch()))
+                change = self._merge(loaded.batch(), defaults_unset=True)
+                merged = change.merged + change.unchanged
+                self._apply(change)
             else:
+                prepared, merged = self._prepare(loaded)
                 with self._gate:
-                    self._store.replace(loaded)
-        return self._report(path, loaded, [])
+                    self._store.swap(prepared)
+        return self._report(path, loaded, restorer, merged, [], schema_changed=False)
 
     def dump_metadata(self, file_path: StrPath) -> None:
         """Save the metadata to one JSON file, atomically.
@@ -194,3 +203,112 @@ class Persistence(Entities[T]):
         for mismatch in mismatches:
             logger.warning("%s: %s", path, mismatch)
         return {**found, "mismatches": mismatches}
+
+    def _read(
+        self,
+        path: Path,
+        *,
+        on_error: OnError,
+        unknown: Unknown,
+        migrate: Migrate | None,
+        progress: Progress,
+    ) -> tuple[_omem.Loaded, Restorer[T]]:
+        one_of("on_error", on_error, get_args(OnError))
+        one_of("unknown", unknown, get_args(Unknown))
+        restorer = Restorer(self.memory_schema, drop_unknown=unknown == "drop", migrate=migrate)
+        loaded = self._store.read(
+            path,
+            restorer,
+            all=migrate is not None,
+            skip=on_error == "skip",
+            progress=reporter(progress),
+        )
+        return loaded, restorer
+
+    def _prepare(self, loaded: _omem.Loaded) -> tuple[_omem.Prepared, int]:
+        """A store of what was read; records of one key are merged without asking any model."""
+        engine = self._merger.engine or FieldMerger.engine or ""
+        lists = self._merger.lists if isinstance(self._merger, ClassicMerger) else "union"
+        return self._store.prepare(loaded, engine, lists)
+
+    def _report(
+        self,
+        path: Path,
+        loaded: _omem.Loaded,
+        restorer: Restorer[T],
+        merged: int,
+        warnings: list[str],
+        *,
+        schema_changed: bool,
+    ) -> LoadReport:
+        for warning in warnings:
+            logger.warning("%s: %s", path, warning)
+        return LoadReport(
+            path=path,
+            records=loaded.records,
+            entities=self.size,
+            merged=merged,
+            skipped=[BadRecord(*bad) for bad in loaded.skipped],
+            defaults_filled=restorer.defaults_filled,
+            unknown_dropped=restorer.unknown_dropped,
+            schema_changed=schema_changed,
+            warnings=warnings,
+        )
+
+    def _describe(self, size: int, files: dict[str, tuple[int, str]]) -> bytes:
+        return metadata.describe(
+            schema_name=self.memory_schema.__name__,
+            fingerprint=self._schema.fingerprint,
+            size=size,
+            fields_for_index=self.fields_for_index,
+            key_fields=key_fields(self.memory_schema, self.key_extractor),
+            strategy=self._merger.name,
+            embedder=signature(self.embedder),
+            files={
+                name: {"size": length, "checksum": checksum}
+                for name, (length, checksum) in files.items()
+            },
+        )
+
+    def _metadata_of(
+        self, folder: _omem.FolderReader, path: Path
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The metadata of a folder and what does not fit; another schema is an error."""
+        file = folder.path(METADATA)
+        if file is None:
+            return {}, [f"there is no {METADATA}, so nothing can be verified"]
+        found = metadata.read(file)
+        name = found.get("schema_name")
+        if name not in (None, self.memory_schema.__name__):
+            raise LoadError(
+                f"{path} holds {name} entities, this memory is of {self.memory_schema.__name__}; "
+                f"load the data alone with load_data({str(path / DATA)!r}) if they fit all the same",
+                file=str(file),
+            )
+        return found, self._mismatches(found)
+
+    def _mismatches(self, found: dict[str, Any]) -> list[str]:
+        """What in the metadata does not fit this memory."""
+        own: dict[str, Any] = {
+            "schema_name": self.memory_schema.__name__,
+            "schema_fingerprint": self._schema.fingerprint,
+            "fields_for_index": self.fields_for_index,
+            "key_fields": key_fields(self.memory_schema, self.key_extractor),
+            "embedder": signature(self.embedder),
+        }
+        return [
+            f"{name} is {found[name]!r} in the metadata, {value!r} here"
+            for name, value in own.items()
+            if name in found and found[name] != value
+        ]
+
+
+def _verify(path: Path, loaded: _omem.Loaded, facts: tuple[int, str] | None) -> None:
+    """Refuse data that are not those which the metadata describe."""
+    if facts is not None and facts != (loaded.size, loaded.checksum):
+        raise LoadError(
+            f"{path} is not the file that {METADATA} describes: {loaded.size} bytes with checksum "
+            f"{loaded.checksum} instead of {facts[0]} with {facts[1]}. It was changed or damaged "
+            "after the dump; restore a backup, or load it as it is with load(verify=False)",
+            file=str(path),
+        )

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Result, reserve};
+use crate::store::Changes;
 
 /// Where bytes lie: a range in one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,6 +102,15 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self, span: Span) -> &[u8] {
         &self.chunks[span.chunk as usize][span.range()]
+    }
+}
+
+impl From<Changes> for Batch {
+    /// The inserts, without what was unset.
+    fn from(changes: Changes) -> Self {
+        let mut items = changes.inserts;
+        items.iter_mut().for_each(|item| item.unset = (0, 0));
+        Batch { chunks: changes.chunks, items, ..Batch::default() }
     }
 }
 

@@ -64,7 +64,7 @@ fn embed_one(text: &str, vector: &mut [f32]) {
         let grams: usize = lengths.clone().map(|n| ends.len().saturating_sub(n)).sum();
         for n in lengths {
             for window in ends.windows(n + 1) {
-                count(&marked[window[0]..window[n]], 1.0 / grams as f32, vector);
+                count(&marked[window[0]..window[n]], 1.0 / (grams as f32).sqrt(), vector);
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Core errors as Python exceptions, in one place.
 
 use omem_core::Error;
+use omem_core::error::Fault;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError};
 use pyo3::prelude::*;
+
+use crate::read::load_error;
 
 mod raised {
     #![allow(missing_docs, reason = "the classes are documented where they are defined")]
@@ -32,6 +35,10 @@ pub fn to_py(error: Error) -> PyErr {
             )),
             None => PyOSError::new_err(message),
         },
+        Error::Fault { path, fault } => Python::attach(|py| {
+            let Fault { what, record, line, at, place } = *fault;
+            load_error(py, &path, record, line, at, &place, &what).unwrap_or_else(|error| error)
+        }),
         Error::Json { .. } | Error::Corrupt { .. } => LoadError::new_err(message),
         Error::Locked { .. } => LockedError::new_err(message),
         Error::Merge { .. } => MergeError::new_err(message),

@@ -4,9 +4,11 @@ mod batch;
 mod decode;
 mod encode;
 mod errors;
+mod folder;
 mod keys;
 mod observed;
 mod progress;
+mod read;
 mod schema;
 mod slow;
 mod snapshot;
@@ -25,9 +27,13 @@ mod _omem {
     #[pymodule_export]
     use crate::schema::Schema;
     #[pymodule_export]
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Snapshot, SnapshotIterator};
     #[pymodule_export]
-    use crate::store::Store;
+    use crate::store::{Prepared, Store};
+    #[pymodule_export]
+    use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
+    #[pymodule_export]
+    use crate::read::Loaded;
 
     /// Whether this is a debug build, many times slower than a release build.
     #[pymodule_export]

@@ -6,6 +6,7 @@
 //! kept apart by the memory, so the store does not change meanwhile.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use omem_core::check::check;
@@ -22,9 +23,14 @@ use crate::encode::encode;
 use crate::errors::{MergeError, to_py};
 use crate::keys::{self, KeySpec, key_from_text, key_to_text};
 use crate::progress::{Callback, detached};
+use crate::read::{self, Loaded};
 use crate::schema::Schema;
 use crate::slow::{self, Lossy};
 use crate::snapshot::Snapshot;
+
+/// A store of its own, ready to take another one's place.
+#[pyclass(frozen, module = "omem._omem")]
+pub struct Prepared(Mutex<Option<omem_core::Store>>);
 
 /// Entities of one schema, found by key.
 #[pyclass(frozen, module = "omem._omem")]
@@ -101,50 +107,9 @@ impl Store {
         defaults_unset: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Change> {
-        let strategy = match (strategy, lists) {
-            ("keep_existing", _) => Strategy::KeepExisting,
-            ("keep_incoming", _) => Strategy::KeepIncoming,
-            ("merge_field", "union") => Strategy::MergeField { lists: Lists::Union },
-            ("merge_field", "append") => Strategy::MergeField { lists: Lists::Append },
-            ("merge_field", "replace") => Strategy::MergeField { lists: Lists::Replace },
-            other => return Err(PyValueError::new_err(format!("no strategy {other:?}"))),
-        };
-        let batch = batch.take()?;
-        let items = batch.items.clone();
         let store = Arc::clone(&self.lock());
-        let schema = self.schema.get();
-        let keys = match &self.key {
-            KeySpec::Fields(plan) => Some(plan),
-            KeySpec::Callable(_) => None,
-        };
-        let raised = Callback::default();
-        let folded = detached(py, progress, |report| {
-            let mut custom = |index: u32, existing: &[u8], incoming: &[u8], out: &mut Vec<u8>| {
-                raised.call(|py| self.custom(py, index, existing, incoming, out))
-            };
-            let mut judge = |key: &[u8], record: &[u8], out: &mut Vec<u8>| {
-                raised.call(|py| self.judge(py, key, record, out))?
-                    .map_err(|what| Error::Merge { item: 0, what })
-            };
-            let options = merge::Options {
-                defaults_unset,
-                threads: threads(),
-                keys,
-                custom: Some(&mut custom),
-                judge: Some(&mut judge),
-                progress: Some(report),
-            };
-            merge::fold(&Merger::new(&schema.plan, strategy), &store, batch, options)
-        });
-        drop(store);
-        let folded = raised.resolve(folded)?;
-        let failed = failures(self, py, &folded.changes, &items, folded.failed)?;
-        let mut change = Change::new(folded.changes);
-        change.added = folded.added;
-        change.merged = folded.merged;
-        change.unchanged = folded.unchanged;
-        change.failed = failed;
-        Ok(change)
+        let strategy = strategy_of(strategy, lists)?;
+        self.fold_onto(py, &store, batch.take()?, strategy, defaults_unset, progress)
     }
 
     /// The models of each key that takes a merge: the existing one first, then those of the batch.
@@ -266,10 +231,63 @@ impl Store {
         self.mutate(|store| store.apply(changes)).map_err(to_py)
     }
 
-    /// Drops everything and takes what the change inserts.
-    fn replace(&self, change: &Change) -> PyResult<()> {
-        let changes = change.take()?;
-        self.mutate(|store| store.replace(changes)).map_err(to_py)
+    /// Reads the records of a file; nothing is stored yet.
+    #[pyo3(signature = (path, restore, all=false, skip=false, progress=None))]
+    fn read(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        restore: &Bound<'_, PyAny>,
+        all: bool,
+        skip: bool,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Loaded> {
+        let options = read::Options { restore, all, skip, progress };
+        read::read(py, self.schema.get(), &self.key, path, &options)
+    }
+
+    /// A store of loaded records in the place of what is there, once `swap` is called; records
+    /// that share a key are merged. Returns how many were.
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        loaded: &Loaded,
+        strategy: &str,
+        lists: &str,
+    ) -> PyResult<(Prepared, usize)> {
+        let batch = loaded.take()?;
+        let strategy = strategy_of(strategy, lists)?;
+        let current = Arc::clone(&self.lock());
+        let built = py.detach(|| current.prepare(Changes::from(batch))).map_err(to_py)?;
+        let (store, merged) = match built {
+            Ok(store) => (store, 0),
+            Err(changes) => {
+                let batch = omem_core::Batch::from(changes);
+                let count = batch.items.len();
+                let empty = omem_core::Store::default();
+                let change = self.fold_onto(py, &empty, batch, strategy, true, None)?;
+                if let Some((key, _, _, reason)) = change.failed.first() {
+                    return Err(MergeError::new_err(format!(
+                        "the file has several records of key {}, which cannot be merged: {reason}",
+                        key.bind(py).repr()?
+                    )));
+                }
+                let Ok(store) = current.prepare(change.take()?).map_err(to_py)? else {
+                    return Err(MergeError::new_err("records of one key were not merged"));
+                };
+                let merged = count - store.len();
+                (store, merged)
+            }
+        };
+        Ok((Prepared(Mutex::new(Some(store))), merged))
+    }
+
+    /// Puts a prepared store in the place of what is there.
+    fn swap(&self, prepared: &Prepared) -> PyResult<()> {
+        let fresh = prepared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let fresh = fresh.ok_or_else(|| PyValueError::new_err("this store was used already"))?;
+        self.mutate(|store| *store = fresh);
+        Ok(())
     }
 
     /// Removes every entity.
@@ -319,6 +337,51 @@ impl Store {
 }
 
 impl Store {
+    /// Merges a batch into a core store, which is not changed.
+    fn fold_onto(
+        &self,
+        py: Python<'_>,
+        store: &omem_core::Store,
+        batch: omem_core::Batch,
+        strategy: Strategy,
+        defaults_unset: bool,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Change> {
+        let items = batch.items.clone();
+        let schema = self.schema.get();
+        let keys = match &self.key {
+            KeySpec::Fields(plan) => Some(plan),
+            KeySpec::Callable(_) => None,
+        };
+        let raised = Callback::default();
+        let folded = detached(py, progress, |report| {
+            let mut custom = |index: u32, existing: &[u8], incoming: &[u8], out: &mut Vec<u8>| {
+                raised.call(|py| self.custom(py, index, existing, incoming, out))
+            };
+            let mut judge = |key: &[u8], record: &[u8], out: &mut Vec<u8>| {
+                raised.call(|py| self.judge(py, key, record, out))?
+                    .map_err(|what| Error::Merge { item: 0, what })
+            };
+            let options = merge::Options {
+                defaults_unset,
+                threads: threads(),
+                keys,
+                custom: Some(&mut custom),
+                judge: Some(&mut judge),
+                progress: Some(report),
+            };
+            merge::fold(&Merger::new(&schema.plan, strategy), store, batch, options)
+        });
+        let folded = raised.resolve(folded)?;
+        let failed = failures(self, py, &folded.changes, &items, folded.failed)?;
+        let mut change = Change::new(folded.changes);
+        change.added = folded.added;
+        change.merged = folded.merged;
+        change.unchanged = folded.unchanged;
+        change.failed = failed;
+        Ok(change)
+    }
+
     /// Calls the function of a custom rule.
     fn custom(
         &self,
@@ -381,6 +444,17 @@ impl Store {
         }
         Ok(Ok(()))
     }
+}
+
+fn strategy_of(strategy: &str, lists: &str) -> PyResult<Strategy> {
+    Ok(match (strategy, lists) {
+        ("keep_existing", _) => Strategy::KeepExisting,
+        ("keep_incoming", _) => Strategy::KeepIncoming,
+        ("merge_field", "union") => Strategy::MergeField { lists: Lists::Union },
+        ("merge_field", "append") => Strategy::MergeField { lists: Lists::Append },
+        ("merge_field", "replace") => Strategy::MergeField { lists: Lists::Replace },
+        other => return Err(PyValueError::new_err(format!("no strategy {other:?}"))),
+    })
 }
 
 /// The items of each key, keys in order of first appearance.

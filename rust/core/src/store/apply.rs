@@ -89,14 +89,19 @@ impl Store {
     /// whose key is there, an update or removal of what is not there, an update that changes
     /// the key, a span outside its chunk; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn apply(&mut self, mut changes: Changes) -> Result<()> {
-        self.check(&changes)?;
-        let ready = self.reserve(&changes)?;
-        self.link(&changes)?;
-        if let Err(error) = self.place(&mut changes) {
+        self.take(&mut changes)
+    }
+
+    /// Applies a change; where it fails before anything is placed, the change is as it was.
+    fn take(&mut self, changes: &mut Changes) -> Result<()> {
+        self.check(changes)?;
+        let ready = self.reserve(changes)?;
+        self.link(changes)?;
+        if let Err(error) = self.place(changes) {
             self.unlink(&changes.inserts);
             return Err(error);
         }
-        self.commit(&changes, ready);
+        self.commit(changes, ready);
         self.tidy();
         Ok(())
     }
@@ -105,12 +110,27 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::apply`].
-    pub fn replace(&mut self, changes: Changes) -> Result<()> {
-        let mut fresh = self.successor();
-        fresh.apply(changes)?;
-        fresh.changed_all();
-        *self = fresh;
-        Ok(())
+    pub fn replace(&mut self, mut changes: Changes) -> Result<()> {
+        self.successor().taken_over(&mut changes).map(|fresh| *self = fresh)
+    }
+
+    /// The store that would replace this one, or the change as it was where two of its items have
+    /// the same key, so that they can be merged. It must have a value for each item in each lookup.
+    ///
+    /// # Errors
+    /// As [`Store::apply`], [`Error::Duplicate`] apart.
+    pub fn prepare(&self, mut changes: Changes) -> Result<std::result::Result<Store, Changes>> {
+        match self.successor().taken_over(&mut changes) {
+            Ok(fresh) => Ok(Ok(fresh)),
+            Err(Error::Duplicate { .. }) => Ok(Err(changes)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn taken_over(mut self, changes: &mut Changes) -> Result<Self> {
+        self.take(changes)?;
+        self.changed_all();
+        Ok(self)
     }
 
     /// Whether the change fits.

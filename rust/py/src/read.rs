@@ -1,0 +1,267 @@
+//! A file of records: what the core cannot vouch for is settled with Pydantic.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use omem_core::error::Fault;
+use omem_core::key::{self, KeyText};
+use omem_core::read::{self, Doubtful};
+use omem_core::{Batch, Node, Plan, Span};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::encode::encode;
+use crate::errors::{KeyExtractionError, LoadError, LossyError, to_py};
+use crate::keys::{self, KeySpec};
+use crate::progress::detached;
+use crate::schema::Schema;
+use crate::slow::Lossy;
+use crate::snapshot::checksum;
+
+/// The records of a file, all canonical and keyed.
+#[pyclass(frozen, module = "omem._omem")]
+pub struct Loaded {
+    batch: Mutex<Option<Batch>>,
+    /// How many records the file has, bad ones included.
+    #[pyo3(get)]
+    records: usize,
+    /// The size of the file in bytes.
+    #[pyo3(get)]
+    size: u64,
+    /// Its checksum, as the metadata show it.
+    #[pyo3(get)]
+    checksum: String,
+    /// What was skipped: record, line, offset, path, reason.
+    #[pyo3(get)]
+    skipped: Vec<(u64, u64, u64, String, String)>,
+}
+
+impl Loaded {
+    /// Takes the records out.
+    pub fn take(&self) -> PyResult<Batch> {
+        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.take().ok_or_else(|| PyRuntimeError::new_err("these records were used already"))
+    }
+}
+
+#[pymethods]
+impl Loaded {
+    /// The records as a batch, to be merged.
+    fn batch(&self) -> PyResult<crate::batch::Batch> {
+        self.take().map(crate::batch::Batch::new)
+    }
+}
+
+/// How to read.
+pub struct Options<'a, 'py> {
+    /// Called with a raw record, returns the model.
+    pub restore: &'a Bound<'py, PyAny>,
+    /// Whether every record goes through `restore`.
+    pub all: bool,
+    /// Whether bad records are left out.
+    pub skip: bool,
+    /// Told of bytes and records read.
+    pub progress: Option<&'a Bound<'py, PyAny>>,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// `LoadError` naming file, record, line, offset and path.
+pub fn read(
+    py: Python<'_>,
+    schema: &Schema,
+    spec: &KeySpec,
+    path: PathBuf,
+    options: &Options<'_, '_>,
+) -> PyResult<Loaded> {
+    let opaque = Plan { nodes: vec![Node::Opaque], root: 0 };
+    let plan = if options.all { &opaque } else { &schema.plan };
+    let plan_of_key = match spec {
+        KeySpec::Fields(plan) if !options.all => Some(plan),
+        _ => None,
+    };
+    let skip = options.skip;
+    let loaded = detached(py, options.progress, |report| {
+        read::read(&path, plan, plan_of_key, skip, report)
+    })?;
+    let records = loaded.batch.items.len() + loaded.faults.len();
+    let mut settling = Settling {
+        py,
+        schema,
+        spec,
+        path: &path,
+        options,
+        batch: loaded.batch,
+        skipped: loaded.faults.into_iter().map(told).collect(),
+        bad: Vec::new(),
+    };
+    for (place, doubtful) in loaded.doubtful.iter().enumerate() {
+        if place % 4096 == 4095 {
+            py.check_signals()?;
+        }
+        settling.settle(doubtful)?;
+    }
+    if plan_of_key.is_none() {
+        settling.key_all(&loaded.doubtful)?;
+    }
+    let Settling { mut batch, mut skipped, bad, .. } = settling;
+    if !bad.is_empty() {
+        let mut bad = bad.into_iter().peekable();
+        let mut number = 0;
+        batch.items.retain(|_| {
+            number += 1;
+            bad.next_if_eq(&(number - 1)).is_none()
+        });
+    }
+    skipped.sort_by_key(|fault| fault.2);
+    Ok(Loaded {
+        batch: Mutex::new(Some(batch)),
+        records,
+        size: loaded.digest.bytes,
+        checksum: checksum(loaded.digest.checksum),
+        skipped,
+    })
+}
+
+/// A fault as Python sees it.
+fn told(fault: Fault) -> (u64, u64, u64, String, String) {
+    (fault.record, fault.line, fault.at, fault.place, fault.what)
+}
+
+struct Settling<'a, 'py> {
+    py: Python<'py>,
+    schema: &'a Schema,
+    spec: &'a KeySpec,
+    path: &'a Path,
+    options: &'a Options<'a, 'py>,
+    batch: Batch,
+    skipped: Vec<(u64, u64, u64, String, String)>,
+    /// The items that are left out, in order.
+    bad: Vec<usize>,
+}
+
+impl Settling<'_, '_> {
+    /// Has Pydantic read a doubtful record, and puts what it reads in its place.
+    fn settle(&mut self, doubtful: &Doubtful) -> PyResult<()> {
+        let py = self.py;
+        let raw = self.batch.bytes(self.batch.items[doubtful.item].record);
+        let outcome = self.options.restore.call1((PyBytes::new(py, raw),));
+        let outcome = outcome.and_then(|model| self.put(doubtful.item, &model));
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) if is_of_record(py, &error) => self.refuse(doubtful, &error),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn put(&mut self, item: usize, model: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (chunk, bytes) = self.batch.open_records().map_err(to_py)?;
+        let start = bytes.len();
+        let mut unset = Vec::new();
+        if let Err(error) = encode(self.schema, model, Lossy::Error, bytes, &mut unset) {
+            bytes.truncate(start);
+            return Err(error);
+        }
+        let end = bytes.len();
+        bytes.extend_from_slice(b",\n");
+        let narrow =
+            |value: usize| u32::try_from(value).map_err(|_| LossyError::new_err("a record over 4 GiB"));
+        let record = Span { chunk, start: narrow(start)?, len: narrow(end - start)? };
+        self.key(item, record, Some(model))
+    }
+
+    /// Takes the key of a record and makes both the item's.
+    fn key(&mut self, item: usize, record: Span, model: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let mut built = Vec::new();
+        let text = self.batch.bytes(record);
+        let found = keys::extract(self.schema, self.spec, model, self.py, text, &[], &mut built)?;
+        let key = match found {
+            KeyText::InRecord((from, to)) => {
+                Span { start: record.start + from, len: to - from, ..record }
+            }
+            KeyText::Built => {
+                let (chunk, keys) = self.batch.open_keys().map_err(to_py)?;
+                let start = keys.len() as u32;
+                keys.extend_from_slice(&built);
+                Span { chunk, start, len: built.len() as u32 }
+            }
+        };
+        let hash = key::hash(self.batch.bytes(key));
+        let item = &mut self.batch.items[item];
+        (item.record, item.key, item.hash) = (record, key, hash);
+        Ok(())
+    }
+
+    /// Takes the keys of all records that the core read without one.
+    fn key_all(&mut self, doubtful: &[Doubtful]) -> PyResult<()> {
+        let mut settled = doubtful.iter().map(|doubtful| doubtful.item).peekable();
+        for item in 0..self.batch.items.len() {
+            if item % 4096 == 4095 {
+                self.py.check_signals()?;
+            }
+            if settled.next_if_eq(&item).is_some() {
+                continue;
+            }
+            let record = self.batch.items[item].record;
+            if let Err(error) = self.key(item, record, None) {
+                if !is_of_record(self.py, &error) {
+                    return Err(error);
+                }
+                // Where it stands is not noted for records that the core vouches for.
+                let at = Doubtful { item, record: item as u64, line: 0, at: 0 };
+                self.refuse(&at, &error)?;
+            }
+        }
+        self.bad.sort_unstable();
+        Ok(())
+    }
+
+    /// Leaves a record out, or raises.
+    fn refuse(&mut self, at: &Doubtful, error: &PyErr) -> PyResult<()> {
+        let value = error.value(self.py);
+        let attribute = |name: &str| value.getattr(name).ok().and_then(|path| path.extract().ok());
+        let path = attribute("path").or_else(|| attribute("field")).unwrap_or_else(|| "$".to_owned());
+        let reason = value.to_string();
+        if self.options.skip {
+            self.bad.push(at.item);
+            self.skipped.push((at.record, at.line, at.at, path, reason));
+            return Ok(());
+        }
+        let told = load_error(self.py, self.path, at.record, at.line, at.at, &path, &reason)?;
+        told.set_cause(self.py, Some(error.clone_ref(self.py)));
+        Err(told)
+    }
+}
+
+/// Whether an error is about one record and not about the process.
+fn is_of_record(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyValueError>(py)
+        || error.is_instance_of::<LossyError>(py)
+        || error.is_instance_of::<KeyExtractionError>(py)
+}
+
+/// A `LoadError` that names everything.
+pub fn load_error(
+    py: Python<'_>,
+    file: &Path,
+    record: u64,
+    line: u64,
+    at: u64,
+    path: &str,
+    reason: &str,
+) -> PyResult<PyErr> {
+    let parts = PyDict::new(py);
+    parts.set_item("file", file)?;
+    parts.set_item("record", record)?;
+    parts.set_item("line", line)?;
+    parts.set_item("offset", at)?;
+    parts.set_item("path", path)?;
+    let message = format!(
+        "{}: record {record}, line {line}, byte {at}: {reason} ({path})",
+        file.display()
+    );
+    let error = py.get_type::<LoadError>().call((message,), Some(&parts))?;
+    Ok(PyErr::from_value(error))
+}
