@@ -46,7 +46,7 @@ def test_observations_of_one_key_become_one_entity() -> None:
             Airport(icao="EDDF", city="Frankfurt am Main", aliases=["FRA", "Rhein-Main"]),
         ]
     )
-    assert (report.added, report.merged, report.unchanged) == (2, 0, 0)
+    assert (report.added, report.merged, report.unchanged) == (2, 1, 0)
     assert memory.keys == ["EDDF", "EGLL"]
     assert memory.get("EDDF") == Airport(
         icao="EDDF", name="Frankfurt", city="Frankfurt am Main", aliases=["FRA", "Rhein-Main"]

@@ -3,6 +3,8 @@
 from omem.base import BaseMem
 from omem.embedding import HashingEmbedder
 from omem.errors import (
+    EmbedderError,
+    IndexDamagedError,
     KeyExtractionError,
     LoadError,
     LockedError,
@@ -15,10 +17,15 @@ from omem.errors import (
 from omem.logging import configure_logging, get_logger, set_log_level
 from omem.memory import OMem
 from omem.merger import (
+    BalancedMerger,
+    BaseLLMMerger,
     BaseMerger,
+    CustomRuleMerger,
     FieldMerger,
     KeepExistingMerger,
     KeepIncomingMerger,
+    PreferExistingMerger,
+    PreferIncomingMerger,
     create_merger,
 )
 from omem.report import AddReport, BadRecord, LoadReport
@@ -28,10 +35,15 @@ from omem.version import __version__
 __all__ = [
     "AddReport",
     "BadRecord",
+    "BalancedMerger",
+    "BaseLLMMerger",
     "BaseMem",
     "BaseMerger",
+    "CustomRuleMerger",
+    "EmbedderError",
     "FieldMerger",
     "HashingEmbedder",
+    "IndexDamagedError",
     "KeepExistingMerger",
     "KeepIncomingMerger",
     "KeyExtractionError",
@@ -45,6 +57,8 @@ __all__ = [
     "MergeStrategy",
     "OMem",
     "OMemError",
+    "PreferExistingMerger",
+    "PreferIncomingMerger",
     "SchemaError",
     "__version__",
     "configure_logging",

@@ -18,6 +18,8 @@ DATA = "memory.json"
 METADATA = "metadata.json"
 SOURCES = "sources.json"
 INDEX_FOLDER = "faiss_index"
+VECTORS = f"{INDEX_FOLDER}/index.faiss"
+DOCSTORE = f"{INDEX_FOLDER}/docstore.pkl"
 
 
 def describe(

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from omem.memory.persistence import Persistence
+from omem.memory.edit import Edit
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class OMem(Persistence[T]):
+class OMem(Edit[T]):
     """A memory of consolidated entities.
 
     Observations with the same key are merged into one entity; entities are found by key, by

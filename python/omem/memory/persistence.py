@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from omem import _omem, metadata
 from omem.base import StrPath
 from omem.embedding import signature
-from omem.errors import FolderNotFoundError, LoadError
+from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
+from omem.index import files as index_files
+from omem.index.files import Saved
 from omem.keys import key_fields
 from omem.memory._state import one_of
-from omem.memory.entities import Entities
+from omem.memory.search import Search
 from omem.merger.classic import ClassicMerger, FieldMerger
-from omem.metadata import DATA, METADATA
+from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, VECTORS
 from omem.report import BadRecord, LoadReport, Progress, reporter
 from omem.restore import Restorer
 
@@ -29,7 +31,7 @@ Unknown = Literal["error", "drop"]
 Migrate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Persistence(Entities[T]):
+class Persistence(Search[T]):
     """Dump and load, whole or in parts."""
 
     def dump(self, folder_path: StrPath, *, progress: Progress = False) -> None:
@@ -62,9 +64,14 @@ class Persistence(Entities[T]):
             1
         """
         with self._gate:
-            snapshot = self._store.snapshot()
+            snapshot, index = self._store.snapshot(), self._index
         with _omem.FolderWriter(Path(folder_path)) as folder:
             files = {DATA: folder.write_records(DATA, snapshot, reporter(progress))}
+            if index is not None:
+                vectors, docstore = self._index_files(index)
+                facts = folder.write_bytes(VECTORS, vectors)
+                files[VECTORS] = facts
+                files[DOCSTORE] = folder.write_bytes(DOCSTORE, docstore(facts))
             unfinished = folder.commit(self._describe(len(snapshot), files))
         if unfinished is not None:
             logger.warning("the dump is safe, but not all files are in place: %s", unfinished)
@@ -110,10 +117,14 @@ class Persistence(Entities[T]):
             if verify:
                 _verify(path / DATA, loaded, metadata.facts_of(found, DATA))
             prepared, merged = self._prepare(loaded)
+            index = self._read_index(folder, path)
             with self._gate:
                 self._store.swap(prepared)
+            told = self._restore_index(index, path)
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
-        return self._report(path, loaded, restorer, merged, warnings, schema_changed=changed)
+        return self._report(
+            path, loaded, restorer, merged, warnings, schema_changed=changed, index=told
+        )
 
     def dump_data(self, file_path: StrPath, *, progress: Progress = False) -> None:
         """Save the entities to one JSON file, atomically and durably.
@@ -240,6 +251,7 @@ class Persistence(Entities[T]):
         warnings: list[str],
         *,
         schema_changed: bool,
+        index: str = "none",
     ) -> LoadReport:
         for warning in warnings:
             logger.warning("%s: %s", path, warning)
@@ -252,8 +264,32 @@ class Persistence(Entities[T]):
             defaults_filled=restorer.defaults_filled,
             unknown_dropped=restorer.unknown_dropped,
             schema_changed=schema_changed,
+            index=index,
             warnings=warnings,
         )
+
+    def _read_index(self, folder: _omem.FolderReader, path: Path) -> Saved | IndexDamagedError | None:
+        """The index of a folder, or why it cannot be used: that never stops a load."""
+        try:
+            return index_files.read(
+                path / INDEX_FOLDER, folder.path(VECTORS), folder.path(DOCSTORE)
+            )
+        except IndexDamagedError as error:
+            return error
+
+    def _restore_index(self, saved: Saved | IndexDamagedError | None, path: Path) -> str:
+        """Take the index of a folder in the place of what is there; what became of it."""
+        self.clear_index()
+        if saved is None:
+            return "none"
+        try:
+            if isinstance(saved, IndexDamagedError):
+                raise saved
+            self._take_saved(saved, path / INDEX_FOLDER)
+        except IndexDamagedError as error:
+            logger.warning("the index is rejected and will be built anew: %s", error)
+            return f"rejected: {error}"
+        return "loaded"
 
     def _describe(self, size: int, files: dict[str, tuple[int, str]]) -> bytes:
         return metadata.describe(

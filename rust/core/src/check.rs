@@ -29,7 +29,9 @@ pub fn check(plan: &Plan, text: &[u8], at: usize, fields: &mut [Place]) -> Optio
 #[must_use]
 pub fn accepts(plan: &Plan, node: NodeId, text: &[u8], at: usize) -> bool {
     let checker = Checker { plan, text };
-    checker.value(node, at, MAX_DEPTH).is_some_and(|end| checker.ends(end))
+    checker
+        .value(node, at, MAX_DEPTH)
+        .is_some_and(|end| checker.ends(end))
 }
 
 /// Whether a text begins with this prefix: without a call of `memcmp` for the usual lengths.
@@ -94,7 +96,9 @@ impl Checker<'_> {
             Node::Choice(values) => {
                 let rest = self.text.get(at..)?;
                 let found = values.iter().filter(|value| rest.starts_with(value));
-                found.map(|value| at + value.len()).find(|&end| self.ends(end))
+                found
+                    .map(|value| at + value.len())
+                    .find(|&end| self.ends(end))
             }
             Node::Text(kind) => {
                 let end = string::end_canonical(self.text, at)?;
@@ -111,7 +115,10 @@ impl Checker<'_> {
     }
 
     fn word(&self, at: usize, word: &[u8]) -> Option<usize> {
-        self.text.get(at..)?.starts_with(word).then_some(at + word.len())
+        self.text
+            .get(at..)?
+            .starts_with(word)
+            .then_some(at + word.len())
     }
 
     /// Whether a scalar that ends here is whole.
@@ -138,7 +145,10 @@ impl Checker<'_> {
     fn int(&self, at: usize, min: Option<i64>, max: Option<i64>) -> Option<usize> {
         let end = number::end_int(self.text, at)?;
         if min.is_some() || max.is_some() {
-            let value: i64 = std::str::from_utf8(&self.text[at..end]).ok()?.parse().ok()?;
+            let value: i64 = std::str::from_utf8(&self.text[at..end])
+                .ok()?
+                .parse()
+                .ok()?;
             if min.is_some_and(|min| value < min) || max.is_some_and(|max| value > max) {
                 return None;
             }
@@ -156,11 +166,17 @@ impl Checker<'_> {
         if self.text.get(at) == Some(&b'"') {
             let words: [&[u8]; 3] = [b"\"NaN\"", b"\"Infinity\"", b"\"-Infinity\""];
             let free = inf_nan && min.is_none() && max.is_none();
-            return words.iter().filter(|_| free).find_map(|word| self.word(at, word));
+            return words
+                .iter()
+                .filter(|_| free)
+                .find_map(|word| self.word(at, word));
         }
         let end = number::end_float(self.text, at)?;
         if min.is_some() || max.is_some() {
-            let value: f64 = std::str::from_utf8(&self.text[at..end]).ok()?.parse().ok()?;
+            let value: f64 = std::str::from_utf8(&self.text[at..end])
+                .ok()?
+                .parse()
+                .ok()?;
             let above = |bound: Limit| value > bound.at || (!bound.open && value == bound.at);
             let below = |bound: Limit| value < bound.at || (!bound.open && value == bound.at);
             if !min.is_none_or(above) || !max.is_none_or(below) {
@@ -282,7 +298,9 @@ impl Checker<'_> {
                     }
                 }
             }
-            b'{' => self.object(at, depth, |here, depth| self.any(here, depth)).map(|(end, _)| end),
+            b'{' => self
+                .object(at, depth, |here, depth| self.any(here, depth))
+                .map(|(end, _)| end),
             b't' => self.word(at, b"true"),
             b'f' => self.word(at, b"false"),
             b'n' => self.word(at, b"null"),

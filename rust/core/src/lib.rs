@@ -17,6 +17,7 @@ pub mod json;
 pub mod key;
 mod lock;
 pub mod merge;
+pub mod pickle;
 pub mod plan;
 pub mod read;
 pub mod store;

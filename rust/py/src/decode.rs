@@ -22,7 +22,12 @@ use crate::slow;
 /// What Pydantic or Python raises.
 pub fn decode(schema: &Schema, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyAny>> {
     if schema.covered() {
-        let mut decoder = Decoder { schema, py, text: record, at: 0 };
+        let mut decoder = Decoder {
+            schema,
+            py,
+            text: record,
+            at: 0,
+        };
         if let Some(model) = decoder.value(schema.plan.root) {
             return Ok(model.unbind());
         }
@@ -43,7 +48,12 @@ pub fn decode_value(
     node: NodeId,
     text: &[u8],
 ) -> PyResult<Py<PyAny>> {
-    let mut decoder = Decoder { schema, py, text, at: 0 };
+    let mut decoder = Decoder {
+        schema,
+        py,
+        text,
+        at: 0,
+    };
     match decoder.value(node) {
         Some(value) => Ok(value.unbind()),
         None => Err(PyErr::take(py).unwrap_or_else(|| {
@@ -62,7 +72,9 @@ impl Paused {
     /// Pauses the collector until the value is dropped. The GIL must be held all that time.
     pub fn new(_: Python<'_>) -> Self {
         // SAFETY: the GIL is held, as the token shows.
-        Paused { was_enabled: unsafe { ffi::PyGC_Disable() } != 0 }
+        Paused {
+            was_enabled: unsafe { ffi::PyGC_Disable() } != 0,
+        }
     }
 }
 
@@ -99,14 +111,18 @@ impl<'py> Decoder<'_, 'py> {
             Node::Null => self.word(b"null").then(|| py.None().into_bound(py)),
             Node::Text(kind) => self.typed(*kind),
             Node::Choice(texts) => {
-                let Side::Choice(values) = self.schema.side(node) else { return None };
+                let Side::Choice(values) = self.schema.side(node) else {
+                    return None;
+                };
                 let value = &self.text[self.at..scan::skip(self.text, self.at)];
                 let place = texts.iter().position(|text| **text == *value)?;
                 self.at += value.len();
                 Some(values[place].bind(py).clone())
             }
             Node::List(items) | Node::Set(items) => {
-                let Side::Container(container) = self.schema.side(node) else { return None };
+                let Side::Container(container) = self.schema.side(node) else {
+                    return None;
+                };
                 self.items(items.item, *container)
             }
             Node::Tuple(nodes) => {
@@ -137,7 +153,10 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn word(&mut self, word: &[u8]) -> bool {
-        let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
+        let found = self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word));
         self.at += if found { word.len() } else { 0 };
         found
     }
@@ -191,7 +210,14 @@ impl<'py> Decoder<'_, 'py> {
         let py = self.py;
         let digits = self.number()?;
         if digits.len() <= 18 {
-            return Some(digits.parse::<i64>().ok()?.into_pyobject(py).ok()?.into_any());
+            return Some(
+                digits
+                    .parse::<i64>()
+                    .ok()?
+                    .into_pyobject(py)
+                    .ok()?
+                    .into_any(),
+            );
         }
         py.get_type::<pyo3::types::PyInt>().call1((digits,)).ok()
     }
@@ -234,10 +260,12 @@ impl<'py> Decoder<'_, 'py> {
                 );
                 Some(time.ok()?.into_any())
             }
-            Text::Uuid => class(py, "uuid", "UUID")?.call1((std::str::from_utf8(body).ok()?,)).ok(),
-            Text::Decimal => {
-                class(py, "decimal", "Decimal")?.call1((std::str::from_utf8(body).ok()?,)).ok()
-            }
+            Text::Uuid => class(py, "uuid", "UUID")?
+                .call1((std::str::from_utf8(body).ok()?,))
+                .ok(),
+            Text::Decimal => class(py, "decimal", "Decimal")?
+                .call1((std::str::from_utf8(body).ok()?,))
+                .ok(),
             Text::Bytes => {
                 let text = string::unescape(body).ok()?;
                 Some(PyBytes::new(py, text.as_bytes()).into_any())
@@ -314,7 +342,9 @@ impl<'py> Decoder<'_, 'py> {
             b'n' => self.word(b"null").then(|| py.None().into_bound(py)),
             _ => {
                 let end = omem_core::json::number::end(self.text, self.at)?;
-                let whole = self.text[self.at..end].iter().all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
+                let whole = self.text[self.at..end]
+                    .iter()
+                    .all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
                 if whole { self.int() } else { self.float() }
             }
         }
@@ -405,7 +435,9 @@ pub fn datetime<'py>(py: Python<'py>, day: Date, clock: Time) -> Option<Bound<'p
 /// The time zone of an offset in minutes, of the class that Pydantic itself uses.
 fn zone(py: Python<'_>, offset: Option<i16>) -> Option<Option<Bound<'_, PyTzInfo>>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let Some(minutes) = offset else { return Some(None) };
+    let Some(minutes) = offset else {
+        return Some(None);
+    };
     let class = CLASS.import(py, "pydantic_core", "TzInfo").ok()?;
     let zone = class.call1((i32::from(minutes) * 60,)).ok()?;
     zone.cast_into::<PyTzInfo>().ok().map(Some)

@@ -28,7 +28,12 @@ pub fn encode(
     unset: &mut Vec<Unset>,
 ) -> PyResult<()> {
     let (start, unset_start) = (out.len(), unset.len());
-    let mut encoder = Encoder { schema, start, out, unset: Some(unset) };
+    let mut encoder = Encoder {
+        schema,
+        start,
+        out,
+        unset: Some(unset),
+    };
     if encoder.value(schema.plan.root, item, MAX_DEPTH).is_some() {
         return Ok(());
     }
@@ -45,7 +50,14 @@ pub fn encode_value(
     value: &Bound<'_, PyAny>,
     out: &mut Vec<u8>,
 ) -> bool {
-    Encoder { schema, start: 0, out, unset: None }.value(node, value, MAX_DEPTH).is_some()
+    Encoder {
+        schema,
+        start: 0,
+        out,
+        unset: None,
+    }
+    .value(node, value, MAX_DEPTH)
+    .is_some()
 }
 
 /// `None` is doubt: the record is Pydantic's.
@@ -105,7 +117,10 @@ impl Encoder<'_> {
     ) -> Fast {
         let depth = depth.checked_sub(1)?;
         let py = value.py();
-        if !model.covered || value.get_type().as_ptr() != side.class.as_ptr() || side.names.is_empty() {
+        if !model.covered
+            || value.get_type().as_ptr() != side.class.as_ptr()
+            || side.names.is_empty()
+        {
             return None;
         }
         // SAFETY: `value` is an instance of a model class, which has a `__dict__`; the call
@@ -143,7 +158,10 @@ impl Encoder<'_> {
                 self.unset = unset;
                 done?;
                 let at = |offset: usize| u32::try_from(offset - self.start).ok();
-                let range = Unset { start: at(start)?, end: at(self.out.len())? };
+                let range = Unset {
+                    start: at(start)?,
+                    end: at(self.out.len())?,
+                };
                 self.unset.as_mut()?.push(range);
             } else {
                 self.value(field.node, &field_value, depth)?;
@@ -209,14 +227,17 @@ impl Encoder<'_> {
     }
 
     fn choice(&mut self, node: NodeId, texts: &[Box<[u8]>], value: &Bound<'_, PyAny>) -> Fast {
-        let Side::Choice(values) = self.schema.side(node) else { return None };
+        let Side::Choice(values) = self.schema.side(node) else {
+            return None;
+        };
         if let Some(place) = values.iter().position(|choice| choice.is(value)) {
             return self.raw(&texts[place]);
         }
         // A literal that is equal and of the same type; Enum members are always identical.
         let place = values.iter().position(|choice| {
             let choice = choice.bind(value.py());
-            let plain = value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>();
+            let plain =
+                value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>();
             plain && choice.get_type().is(value.get_type()) && choice.eq(value).unwrap_or(false)
         })?;
         self.raw(&texts[place])
@@ -249,9 +270,20 @@ impl Encoder<'_> {
                 return Some(());
             }
             Text::Uuid | Text::Decimal => {
-                let module = if kind == Text::Uuid { "uuid" } else { "decimal" };
-                let class = if kind == Text::Uuid { "UUID" } else { "Decimal" };
-                if !value.get_type().is(&value.py().import(module).ok()?.getattr(class).ok()?) {
+                let module = if kind == Text::Uuid {
+                    "uuid"
+                } else {
+                    "decimal"
+                };
+                let class = if kind == Text::Uuid {
+                    "UUID"
+                } else {
+                    "Decimal"
+                };
+                if !value
+                    .get_type()
+                    .is(&value.py().import(module).ok()?.getattr(class).ok()?)
+                {
                     return None;
                 }
                 let shown = value.str().ok()?;
@@ -323,9 +355,17 @@ impl Encoder<'_> {
         }
     }
 
-    fn items(&mut self, node: NodeId, items: &Items, value: &Bound<'_, PyAny>, depth: usize) -> Fast {
+    fn items(
+        &mut self,
+        node: NodeId,
+        items: &Items,
+        value: &Bound<'_, PyAny>,
+        depth: usize,
+    ) -> Fast {
         let depth = depth.checked_sub(1)?;
-        let Side::Container(container) = self.schema.side(node) else { return None };
+        let Side::Container(container) = self.schema.side(node) else {
+            return None;
+        };
         let unset = self.unset.take();
         let done = match container {
             Container::List => {
@@ -419,7 +459,9 @@ impl Encoder<'_> {
         if !(items.min..=items.max).contains(&dict.len()) {
             return None;
         }
-        self.members(dict, |encoder, value| encoder.value(items.item, value, depth))
+        self.members(dict, |encoder, value| {
+            encoder.value(items.item, value, depth)
+        })
     }
 
     fn members(
@@ -473,7 +515,10 @@ fn fields_set<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PySet>> {
     // SAFETY: both are live objects; the generic lookup runs no `__getattribute__` of the model
     // and gives a new reference or an error.
     let set = unsafe {
-        Bound::from_owned_ptr_or_opt(py, ffi::PyObject_GenericGetAttr(value.as_ptr(), name.as_ptr()))
+        Bound::from_owned_ptr_or_opt(
+            py,
+            ffi::PyObject_GenericGetAttr(value.as_ptr(), name.as_ptr()),
+        )
     };
     match set {
         Some(set) => set.cast_into::<PySet>().ok(),
@@ -495,7 +540,9 @@ fn next_value<'py>(
     // SAFETY: `dict` is a dict and `position` was 0 or set by the same call; the borrowed value
     // is made a reference of our own before anything else runs.
     unsafe {
-        if ffi::PyDict_Next(dict.as_ptr(), position, &mut key, &mut value) != 0 && key == name.as_ptr() {
+        if ffi::PyDict_Next(dict.as_ptr(), position, &mut key, &mut value) != 0
+            && key == name.as_ptr()
+        {
             return Some(Bound::from_borrowed_ptr(py, value));
         }
     }

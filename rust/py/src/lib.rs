@@ -7,6 +7,7 @@ mod errors;
 mod folder;
 mod keys;
 mod observed;
+mod pickle;
 mod progress;
 mod read;
 mod schema;
@@ -25,15 +26,17 @@ mod _omem {
     #[pymodule_export]
     use crate::batch::{Batch, Change};
     #[pymodule_export]
+    use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
+    #[pymodule_export]
+    use crate::pickle::read_pickle;
+    #[pymodule_export]
+    use crate::read::Loaded;
+    #[pymodule_export]
     use crate::schema::Schema;
     #[pymodule_export]
     use crate::snapshot::{Snapshot, SnapshotIterator};
     #[pymodule_export]
     use crate::store::{Prepared, Store};
-    #[pymodule_export]
-    use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
-    #[pymodule_export]
-    use crate::read::Loaded;
 
     /// Whether this is a debug build, many times slower than a release build.
     #[pymodule_export]
@@ -41,9 +44,7 @@ mod _omem {
 
     /// The canonical text of a key.
     #[pyfunction]
-    fn key_text<'py>(
-        key: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, pyo3::types::PyBytes>> {
+    fn key_text<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, pyo3::types::PyBytes>> {
         let mut text = Vec::new();
         crate::keys::key_to_text(key, &mut text)?;
         Ok(pyo3::types::PyBytes::new(key.py(), &text))
@@ -78,9 +79,13 @@ mod _omem {
     #[pyfunction]
     fn rounds(sizes: Vec<usize>, max_batch_pairs: usize) -> Vec<Vec<Vec<(usize, usize, usize)>>> {
         let pairs = |call: Vec<omem_core::merge::Pair>| {
-            call.iter().map(|pair| (pair.group, pair.existing, pair.incoming)).collect()
+            call.iter()
+                .map(|pair| (pair.group, pair.existing, pair.incoming))
+                .collect()
         };
         let rounds = omem_core::merge::rounds(&sizes, max_batch_pairs);
-        rounds.map(|calls| calls.into_iter().map(pairs).collect()).collect()
+        rounds
+            .map(|calls| calls.into_iter().map(pairs).collect())
+            .collect()
     }
 }

@@ -53,7 +53,11 @@ impl Callback {
 
     /// What a callback raised, or else the outcome of the work.
     pub fn resolve<T>(self, outcome: PyResult<T>) -> PyResult<T> {
-        match self.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match self
+            .raised
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             Some(error) => Err(error),
             None => outcome,
         }

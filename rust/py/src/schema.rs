@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PySet, PyString, PyTuple, PyType};
 
 use crate::encode::{encode, encode_value};
-use crate::slow::Lossy;
 use crate::errors::SchemaError;
+use crate::slow::Lossy;
 
 /// What a node needs of Python, at the node's own number.
 pub enum Side {
@@ -60,14 +60,25 @@ impl ModelSide {
         for name in &names {
             template.set_item(name, py.None())?;
         }
-        Ok(ModelSide { class, names, template: template.unbind(), given: Mutex::default() })
+        Ok(ModelSide {
+            class,
+            names,
+            template: template.unbind(),
+            given: Mutex::default(),
+        })
     }
 
     /// A new set of the names of all fields but these; copying a set is faster than making one.
     pub fn fields_set<'py>(&self, py: Python<'py>, unset: &[usize]) -> PyResult<Bound<'py, PySet>> {
-        let mask = unset.iter().fold(0, |mask, &place| mask | 1 << place.min(63));
+        let mask = unset
+            .iter()
+            .fold(0, |mask, &place| mask | 1 << place.min(63));
         let make = || {
-            let given = self.names.iter().enumerate().filter(|(place, _)| !unset.contains(place));
+            let given = self
+                .names
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| !unset.contains(place));
             PySet::new(py, given.map(|(_, name)| name.bind(py)))
         };
         if self.names.len() > 63 {
@@ -111,8 +122,14 @@ impl Schema {
         root: NodeId,
         fingerprint: String,
     ) -> PyResult<Self> {
-        let mut builder = Builder { nodes: &nodes, functions: Vec::new() };
-        let mut plan = Plan { nodes: Vec::with_capacity(nodes.len()), root: builder.behind(root)? };
+        let mut builder = Builder {
+            nodes: &nodes,
+            functions: Vec::new(),
+        };
+        let mut plan = Plan {
+            nodes: Vec::with_capacity(nodes.len()),
+            root: builder.behind(root)?,
+        };
         let mut sides = Vec::with_capacity(nodes.len());
         for node in &nodes {
             let (node, side) = builder.node(node)?;
@@ -168,7 +185,9 @@ impl Schema {
     /// Encodes the defaults, which needs the nodes to be there.
     fn fill_defaults(&mut self, nodes: &[Bound<'_, PyTuple>]) -> PyResult<()> {
         for (number, node) in nodes.iter().enumerate() {
-            let Node::Model(model) = &self.plan.nodes[number] else { continue };
+            let Node::Model(model) = &self.plan.nodes[number] else {
+                continue;
+            };
             let mut defaults = Vec::with_capacity(model.fields.len());
             for (field, spec) in model.fields.iter().zip(node.get_item(2)?.try_iter()?) {
                 let spec = spec?.cast_into::<PyTuple>()?;
@@ -214,9 +233,10 @@ impl Builder<'_, '_> {
     /// The node that this number stands for, behind `("same", number)`.
     fn behind(&self, mut number: NodeId) -> PyResult<NodeId> {
         for _ in 0..=self.nodes.len() {
-            let node = self.nodes.get(number as usize).ok_or_else(|| {
-                PyValueError::new_err(format!("the plan has no node {number}"))
-            })?;
+            let node = self
+                .nodes
+                .get(number as usize)
+                .ok_or_else(|| PyValueError::new_err(format!("the plan has no node {number}")))?;
             if node.get_item(0)?.extract::<String>()? != "same" {
                 return Ok(number);
             }
@@ -232,7 +252,10 @@ impl Builder<'_, '_> {
             "any" => Node::Any,
             "null" => Node::Null,
             "bool" => Node::Bool,
-            "int" => Node::Int { min: part(1)?.extract()?, max: part(2)?.extract()? },
+            "int" => Node::Int {
+                min: part(1)?.extract()?,
+                max: part(2)?.extract()?,
+            },
             "float" => {
                 let bound = |at: Option<f64>, open: bool| at.map(|at| Limit { at, open });
                 Node::Float {
@@ -241,7 +264,10 @@ impl Builder<'_, '_> {
                     inf_nan: part(5)?.extract()?,
                 }
             }
-            "str" => Node::Str { min: part(1)?.extract()?, max: limit(&part(2)?)? },
+            "str" => Node::Str {
+                min: part(1)?.extract()?,
+                max: limit(&part(2)?)?,
+            },
             "text" => Node::Text(text(&part(1)?.extract::<String>()?)?),
             "nullable" => Node::Nullable(self.behind(part(1)?.extract()?)?),
             "union" => Node::Union(self.all_behind(&part(1)?)?),
@@ -256,7 +282,11 @@ impl Builder<'_, '_> {
     }
 
     fn all_behind(&self, numbers: &Bound<'_, PyAny>) -> PyResult<Vec<NodeId>> {
-        numbers.extract::<Vec<NodeId>>()?.into_iter().map(|number| self.behind(number)).collect()
+        numbers
+            .extract::<Vec<NodeId>>()?
+            .into_iter()
+            .map(|number| self.behind(number))
+            .collect()
     }
 
     fn items(&self, spec: &Bound<'_, PyTuple>) -> PyResult<(Node, Side)> {
@@ -319,7 +349,11 @@ impl Builder<'_, '_> {
             "append" => Rule::Append,
             "replace" => Rule::Replace,
             "longest" => Rule::Longest,
-            other => return Err(SchemaError::new_err(format!("there is no merge rule {other:?}"))),
+            other => {
+                return Err(SchemaError::new_err(format!(
+                    "there is no merge rule {other:?}"
+                )));
+            }
         }))
     }
 }
@@ -350,7 +384,11 @@ fn text(kind: &str) -> PyResult<Text> {
 /// A length limit; the largest number stands for none.
 fn limit(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let limit: u64 = value.extract()?;
-    Ok(if limit >= i64::MAX as u64 { usize::MAX } else { limit as usize })
+    Ok(if limit >= i64::MAX as u64 {
+        usize::MAX
+    } else {
+        limit as usize
+    })
 }
 
 /// The deepest nesting of a record.

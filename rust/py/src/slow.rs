@@ -72,7 +72,9 @@ pub fn unset_fields(
     record: &[u8],
     unset: &mut Vec<Unset>,
 ) -> PyResult<()> {
-    let Some(model) = schema.plan.model() else { return Ok(()) };
+    let Some(model) = schema.plan.model() else {
+        return Ok(());
+    };
     let given = item.getattr("__pydantic_fields_set__")?;
     let mut at = 0;
     for field in &model.fields {
@@ -82,7 +84,10 @@ pub fn unset_fields(
         let start = at + field.prefix.len();
         at = omem_core::json::scan::skip(record, start);
         if !given.contains(&field.name)? {
-            unset.push(Unset { start: start as u32, end: at as u32 });
+            unset.push(Unset {
+                start: start as u32,
+                end: at as u32,
+            });
         }
     }
     Ok(())

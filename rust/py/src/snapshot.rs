@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use omem_core::file::AtomicFile;
 use omem_core::write::write_records;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::decode::{Paused, decode};
 use crate::keys::key_from_text;
@@ -72,6 +72,17 @@ impl Snapshot {
         PyList::new(py, keys.collect::<PyResult<Vec<_>>>()?)
     }
 
+    /// All key texts, as a list.
+    fn key_texts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(
+            py,
+            self.inner
+                .iter()
+                .map(|entry| PyBytes::new(py, entry.key))
+                .collect::<Vec<_>>(),
+        )
+    }
+
     /// Writes all entities to one file, atomically; returns its size and checksum.
     #[pyo3(signature = (path, progress=None))]
     fn write(
@@ -110,7 +121,12 @@ impl SnapshotIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let pop = || self.block.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let pop = || {
+            self.block
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+        };
         if let Some(model) = pop() {
             return Ok(Some(model));
         }
@@ -123,7 +139,11 @@ impl SnapshotIterator {
     }
 
     fn __length_hint__(&self) -> usize {
-        let left = self.block.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let left = self
+            .block
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
         let total = self.snapshot.get().inner.len();
         total.saturating_sub(self.next.load(Ordering::Relaxed)) + left
     }

@@ -15,7 +15,7 @@ use omem_core::plan::Rule;
 use omem_core::{Changes, Error, Item, Node, Span, key};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::{Batch, Change, failures, push};
 use crate::decode::{decode, decode_value};
@@ -67,7 +67,12 @@ impl Store {
             "allow" => Lossy::Allow,
             other => return Err(PyValueError::new_err(format!("lossy={other:?}"))),
         };
-        Ok(Store { schema, key, lossy, inner: Mutex::default() })
+        Ok(Store {
+            schema,
+            key,
+            lossy,
+            inner: Mutex::default(),
+        })
     }
 
     fn __len__(&self) -> usize {
@@ -109,7 +114,14 @@ impl Store {
     ) -> PyResult<Change> {
         let store = Arc::clone(&self.lock());
         let strategy = strategy_of(strategy, lists)?;
-        self.fold_onto(py, &store, batch.take()?, strategy, defaults_unset, progress)
+        self.fold_onto(
+            py,
+            &store,
+            batch.take()?,
+            strategy,
+            defaults_unset,
+            progress,
+        )
     }
 
     /// The models of each key that takes a merge: the existing one first, then those of the batch.
@@ -143,7 +155,12 @@ impl Store {
     }
 
     /// The change that puts merged models, one for each of `groups`, and all other items in place.
-    fn fold_merged(&self, py: Python<'_>, batch: &Batch, merged: &Bound<'_, PyAny>) -> PyResult<Change> {
+    fn fold_merged(
+        &self,
+        py: Python<'_>,
+        batch: &Batch,
+        merged: &Bound<'_, PyAny>,
+    ) -> PyResult<Change> {
         let mut batch = batch.take()?;
         let store = Arc::clone(&self.lock());
         let mut results = omem_core::Batch::default();
@@ -161,7 +178,9 @@ impl Store {
             let mut item = first;
             if slot.is_some() || items.len() > 1 {
                 let result = *next.next().ok_or_else(|| {
-                    MergeError::new_err("the merger returned fewer entities than it was given groups")
+                    MergeError::new_err(
+                        "the merger returned fewer entities than it was given groups",
+                    )
                 })?;
                 if results.bytes(result.key) != key_text {
                     return Err(MergeError::new_err(format!(
@@ -170,9 +189,17 @@ impl Store {
                         key_from_text(py, results.bytes(result.key))?.repr()?,
                     )));
                 }
-                let shift = |span: Span| Span { chunk: first_chunk + span.chunk, ..span };
-                item = Item { record: shift(result.record), key: shift(result.key), ..result };
-                let same = slot.is_some_and(|slot| store.record(slot) == results.bytes(result.record));
+                let shift = |span: Span| Span {
+                    chunk: first_chunk + span.chunk,
+                    ..span
+                };
+                item = Item {
+                    record: shift(result.record),
+                    key: shift(result.key),
+                    ..result
+                };
+                let same =
+                    slot.is_some_and(|slot| store.record(slot) == results.bytes(result.record));
                 let merges = items.len() - usize::from(slot.is_none());
                 *(if same { &mut counts.2 } else { &mut counts.1 }) += merges;
                 if same {
@@ -242,7 +269,12 @@ impl Store {
         skip: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Loaded> {
-        let options = read::Options { restore, all, skip, progress };
+        let options = read::Options {
+            restore,
+            all,
+            skip,
+            progress,
+        };
         read::read(py, self.schema.get(), &self.key, path, &options)
     }
 
@@ -258,7 +290,9 @@ impl Store {
         let batch = loaded.take()?;
         let strategy = strategy_of(strategy, lists)?;
         let current = Arc::clone(&self.lock());
-        let built = py.detach(|| current.prepare(Changes::from(batch))).map_err(to_py)?;
+        let built = py
+            .detach(|| current.prepare(Changes::from(batch)))
+            .map_err(to_py)?;
         let (store, merged) = match built {
             Ok(store) => (store, 0),
             Err(changes) => {
@@ -284,7 +318,11 @@ impl Store {
 
     /// Puts a prepared store in the place of what is there.
     fn swap(&self, prepared: &Prepared) -> PyResult<()> {
-        let fresh = prepared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let fresh = prepared
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let fresh = fresh.ok_or_else(|| PyValueError::new_err("this store was used already"))?;
         self.mutate(|store| *store = fresh);
         Ok(())
@@ -308,7 +346,9 @@ impl Store {
         }
         // The record is copied out: decoding may call Python, which may come back here.
         let record = self.lock().get(&text, key::hash(&text)).map(<[u8]>::to_vec);
-        record.map(|record| decode(self.schema.get(), py, &record)).transpose()
+        record
+            .map(|record| decode(self.schema.get(), py, &record))
+            .transpose()
     }
 
     /// Whether there is an entity of a key.
@@ -323,10 +363,60 @@ impl Store {
         }
     }
 
+    /// Starts or stops noting what changes; what is there when it starts counts as changed.
+    fn track_changes(&self, on: bool) {
+        self.mutate(|store| store.track_changes(on));
+    }
+
+    /// What changed since the last call: whether everything may have; the snapshot at this moment;
+    /// the key texts of entities that were inserted or changed; those of removed ones.
+    fn take_changes<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(
+        bool,
+        Snapshot,
+        Vec<Bound<'py, PyBytes>>,
+        Vec<Bound<'py, PyBytes>>,
+    )> {
+        let (snapshot, changed) = self
+            .mutate(|store| {
+                let snapshot = store.snapshot()?;
+                Ok((snapshot, store.take_changes().unwrap_or_default()))
+            })
+            .map_err(to_py)?;
+        let bytes = |text: &[u8]| PyBytes::new(py, text);
+        let upserted = changed
+            .upserted
+            .iter()
+            .map(|&slot| bytes(snapshot.key(slot)))
+            .collect();
+        let removed = changed.removed.iter().map(|key| bytes(key)).collect();
+        let snapshot = Snapshot {
+            schema: self.schema.clone_ref(py),
+            inner: Arc::new(snapshot),
+        };
+        Ok((changed.all, snapshot, upserted, removed))
+    }
+
+    /// The entity of a key text.
+    fn get_text(&self, py: Python<'_>, key_text: &[u8]) -> PyResult<Option<Py<PyAny>>> {
+        let record = self
+            .lock()
+            .get(key_text, key::hash(key_text))
+            .map(<[u8]>::to_vec);
+        record
+            .map(|record| decode(self.schema.get(), py, &record))
+            .transpose()
+    }
+
     /// The store as it is now.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         let inner = Arc::new(self.core_snapshot()?);
-        Ok(Snapshot { schema: self.schema.clone_ref(py), inner })
+        Ok(Snapshot {
+            schema: self.schema.clone_ref(py),
+            inner,
+        })
     }
 
     /// Bytes of live records and keys, of all chunks, and of everything else.
@@ -359,7 +449,8 @@ impl Store {
                 raised.call(|py| self.custom(py, index, existing, incoming, out))
             };
             let mut judge = |key: &[u8], record: &[u8], out: &mut Vec<u8>| {
-                raised.call(|py| self.judge(py, key, record, out))?
+                raised
+                    .call(|py| self.judge(py, key, record, out))?
                     .map_err(|what| Error::Merge { item: 0, what })
             };
             let options = merge::Options {
@@ -393,12 +484,15 @@ impl Store {
     ) -> PyResult<()> {
         let schema = self.schema.get();
         let node = schema.plan.nodes.iter().find_map(|node| match node {
-            Node::Model(model) => {
-                model.fields.iter().find(|field| field.rule == Some(Rule::Custom(index)))
-            }
+            Node::Model(model) => model
+                .fields
+                .iter()
+                .find(|field| field.rule == Some(Rule::Custom(index))),
             _ => None,
         });
-        let node = node.ok_or_else(|| PyValueError::new_err("no such rule"))?.node;
+        let node = node
+            .ok_or_else(|| PyValueError::new_err("no such rule"))?
+            .node;
         let function = schema.functions[index as usize].bind(py);
         let merged = function.call1((
             decode_value(schema, py, node, existing)?,
@@ -450,9 +544,15 @@ fn strategy_of(strategy: &str, lists: &str) -> PyResult<Strategy> {
     Ok(match (strategy, lists) {
         ("keep_existing", _) => Strategy::KeepExisting,
         ("keep_incoming", _) => Strategy::KeepIncoming,
-        ("merge_field", "union") => Strategy::MergeField { lists: Lists::Union },
-        ("merge_field", "append") => Strategy::MergeField { lists: Lists::Append },
-        ("merge_field", "replace") => Strategy::MergeField { lists: Lists::Replace },
+        ("merge_field", "union") => Strategy::MergeField {
+            lists: Lists::Union,
+        },
+        ("merge_field", "append") => Strategy::MergeField {
+            lists: Lists::Append,
+        },
+        ("merge_field", "replace") => Strategy::MergeField {
+            lists: Lists::Replace,
+        },
         other => return Err(PyValueError::new_err(format!("no strategy {other:?}"))),
     })
 }
@@ -473,5 +573,7 @@ fn grouped(batch: &omem_core::Batch) -> Vec<Vec<usize>> {
 
 /// How many threads long work may use.
 pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(8)
 }

@@ -44,7 +44,9 @@ fn write_wide<C: Copy + Into<u32>>(out: &mut Vec<u8>, characters: &[C]) -> Optio
         match code {
             0x22 | 0x5c | 0..0x20 => string::write_escape(out, code as u8),
             0..0x80 => out.push(code as u8),
-            0x80..0x800 => out.extend_from_slice(&[0xc0 | (code >> 6) as u8, 0x80 | (code & 63) as u8]),
+            0x80..0x800 => {
+                out.extend_from_slice(&[0xc0 | (code >> 6) as u8, 0x80 | (code & 63) as u8])
+            }
             _ => {
                 let mut bytes = [0; 4];
                 out.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut bytes).as_bytes());

@@ -11,7 +11,10 @@ pub const MAX_DEPTH: usize = 199;
 pub fn white(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-    at + rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len())
+    at + rest
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(rest.len())
 }
 
 /// The end of the value that begins at `at` in trusted canonical text.
@@ -60,11 +63,17 @@ pub fn validate(text: &[u8], at: usize) -> Result<usize> {
     let mut open: Vec<bool> = Vec::new();
     let mut here = white(text, at);
     loop {
-        let fault = |what: &str, offset: usize| Err(Error::Json {
-            what: if offset >= text.len() { "the text ends too early".into() } else { what.into() },
-            at: offset,
-            path: path_to(text, at, offset),
-        });
+        let fault = |what: &str, offset: usize| {
+            Err(Error::Json {
+                what: if offset >= text.len() {
+                    "the text ends too early".into()
+                } else {
+                    what.into()
+                },
+                at: offset,
+                path: path_to(text, at, offset),
+            })
+        };
         // A value begins here, or a container that was just opened ends.
         match text.get(here) {
             Some(b'"') => match string_end(text, here) {
@@ -91,7 +100,8 @@ pub fn validate(text: &[u8], at: usize) -> Result<usize> {
                     continue;
                 }
             }
-            Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => match scalar(text, here) {
+            Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => match scalar(text, here)
+            {
                 Some(end) => here = end,
                 None => return fault("not a JSON value", here),
             },
@@ -99,7 +109,9 @@ pub fn validate(text: &[u8], at: usize) -> Result<usize> {
         }
         // A value ended here: close what ends with it, or go on to the next one.
         loop {
-            let Some(&object) = open.last() else { return Ok(here) };
+            let Some(&object) = open.last() else {
+                return Ok(here);
+            };
             here = white(text, here);
             match text.get(here) {
                 Some(b',') => {
@@ -156,10 +168,18 @@ fn string_end(text: &[u8], at: usize) -> std::result::Result<usize, (&'static st
 }
 
 fn scalar(text: &[u8], at: usize) -> Option<usize> {
-    const WORDS: [&[u8]; 6] = [b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity"];
+    const WORDS: [&[u8]; 6] = [
+        b"true",
+        b"false",
+        b"null",
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+    ];
     let rest = &text[at..];
     let word = WORDS.iter().find(|word| rest.starts_with(word));
-    word.map(|word| at + word.len()).or_else(|| number::end(text, at))
+    word.map(|word| at + word.len())
+        .or_else(|| number::end(text, at))
 }
 
 /// Where in the value that begins at `from` the offset lies, as `$.field[3]`.

@@ -58,9 +58,13 @@ impl<'a> Walk<'a, '_> {
         match self.unobserved {
             Unobserved::Ranges(ranges) => {
                 let rest = &ranges[self.passed..];
-                self.passed +=
-                    rest.iter().take_while(|range| (range.start as usize) < part.0).count();
-                ranges.get(self.passed).is_some_and(|range| range.start as usize == part.0)
+                self.passed += rest
+                    .iter()
+                    .take_while(|range| (range.start as usize) < part.0)
+                    .count();
+                ranges
+                    .get(self.passed)
+                    .is_some_and(|range| range.start as usize == part.0)
             }
             Unobserved::Defaults => field
                 .and_then(|field| field.default.as_deref())
@@ -80,14 +84,23 @@ impl<'a> Walk<'a, '_> {
             if existing.kind() != b'[' || incoming.first() != Some(&b'[') {
                 return Err(Conflict::of("both values must be lists"));
             }
-            let how = if rule == Rule::Union { Lists::Union } else { Lists::Append };
+            let how = if rule == Rule::Union {
+                Lists::Union
+            } else {
+                Lists::Append
+            };
             let shape = self.merger.resolve(Some(field.node), b'[');
             self.list(shape, existing, incoming, how)?;
             self.merged.doubtful |= is_doubtful(shape, existing);
             return Ok(());
         }
         let old = existing.bytes().ok_or_else(Conflict::unreadable)?;
-        let sides = Sides { plan: self.merger.plan, node: field.node, existing: old, incoming };
+        let sides = Sides {
+            plan: self.merger.plan,
+            node: field.node,
+            existing: old,
+            incoming,
+        };
         let wins = match rule {
             Rule::KeepExisting => field.default.as_deref() == Some(old),
             Rule::Max => rules::is_better(&sides, Ordering::Greater)?,
@@ -220,7 +233,9 @@ impl<'a> Walk<'a, '_> {
 
     /// Splits a value that has exactly the model's fields.
     fn open_model(&mut self, model: &'a Model, existing: &mut Value<'a>) -> Outcome<()> {
-        let Value::Raw(text) = *existing else { return Ok(()) };
+        let Value::Raw(text) = *existing else {
+            return Ok(());
+        };
         let base = self.parts.len();
         if split::fields(model, text, 0, self.parts).is_some() {
             let mut values = Vec::new();
@@ -242,7 +257,9 @@ impl<'a> Walk<'a, '_> {
         depth: usize,
     ) -> Outcome<()> {
         self.open_object(existing)?;
-        let Value::Dict(members) = existing else { return Err(Conflict::unreadable()) };
+        let Value::Dict(members) = existing else {
+            return Err(Conflict::unreadable());
+        };
         let base = self.parts.len();
         split::members(self.record, part.0, self.parts).ok_or_else(Conflict::unreadable)?;
         let end = self.parts.len();
@@ -319,5 +336,8 @@ fn is_doubtful(shape: Option<&Node>, merged: &Value<'_>) -> bool {
 
 /// A field's name as a JSON text, quotes included.
 fn key_of(field: &Field) -> &[u8] {
-    field.prefix.get(1..field.prefix.len().saturating_sub(1)).unwrap_or_default()
+    field
+        .prefix
+        .get(1..field.prefix.len().saturating_sub(1))
+        .unwrap_or_default()
 }

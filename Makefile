@@ -1,0 +1,60 @@
+# All set-up is done here: a virtual environment of its own, pinned tools, a release build.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export CARGO_TERM_COLOR ?= never
+unexport VIRTUAL_ENV
+unexport PYTHONPATH
+
+RUST := $(shell find rust Cargo.toml Cargo.lock -name target -prune -o -type f -print 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-faults lint test-rust test-python fmt clean
+
+help: ## list what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(VENV)/tools: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "omem needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@command -v cargo >/dev/null || { echo "omem needs a Rust toolchain: https://rustup.rs"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/built: $(VENV)/tools pyproject.toml $(RUST)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+build: $(VENV)/built ## build the release extension into .venv
+
+demo: build ## remember, merge, save and restore real airports and cities
+	$(BIN)/python examples/airports.py
+
+test: lint test-rust test-python ## everything that must hold: lints, types, Rust, Python
+
+lint: build ## formatting, lints and types
+	cargo fmt --all --check
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --quiet --workspace --all-targets -- -D warnings
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m mypy.stubtest omem._omem --allowlist tests/stubtest.allow
+
+test-rust: ## the tests of the Rust core
+	cargo test --quiet --package omem-core
+
+test-python: build ## the tests of the library
+	$(BIN)/python -m pytest -m "not faults"
+
+test-faults: build ## kills, full disks and power cuts, in earnest counts
+	$(BIN)/python -m pytest -m faults
+
+fmt: build ## format Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) target python/omem/*.so
