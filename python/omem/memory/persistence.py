@@ -210,7 +210,7 @@ class Persistence(Search[T]):
         """
         path = Path(file_path)
         found = metadata.read(path)
-        mismatches = [text for _, text in self._mismatches(found)]
+        mismatches = self._mismatches(found)
         for mismatch in mismatches:
             logger.warning("%s: %s", path, mismatch)
         return {**found, "mismatches": mismatches}

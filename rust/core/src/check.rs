@@ -37,8 +37,15 @@ pub fn accepts(plan: &Plan, node: NodeId, text: &[u8], at: usize) -> bool {
 /// Whether a text begins with this prefix: without a call of `memcmp` for the usual lengths.
 #[inline]
 fn begins(text: &[u8], prefix: &[u8]) -> bool {
-    let Some(text) = text.get(..prefix.len()) else { return false };
-    match (text.first_chunk::<8>(), text.last_chunk(), prefix.first_chunk(), prefix.last_chunk()) {
+    let Some(text) = text.get(..prefix.len()) else {
+        return false;
+    };
+    match (
+        text.first_chunk::<8>(),
+        text.last_chunk(),
+        prefix.first_chunk(),
+        prefix.last_chunk(),
+    ) {
         (Some(a), Some(b), Some(c), Some(d)) if prefix.len() <= 16 => {
             u64::from_ne_bytes(*a) == u64::from_ne_bytes(*c)
                 && u64::from_ne_bytes(*b) == u64::from_ne_bytes(*d)
@@ -193,8 +200,9 @@ impl Checker<'_> {
             Node::Str { min, max } => {
                 self.elements(items, at, depth, sorted, |at, _| self.str(at, min, max))
             }
-            _ => self
-                .elements(items, at, depth, sorted, |at, depth| self.value(items.item, at, depth)),
+            _ => self.elements(items, at, depth, sorted, |at, depth| {
+                self.value(items.item, at, depth)
+            }),
         }
     }
 

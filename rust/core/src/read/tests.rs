@@ -226,11 +226,22 @@ fn deep_nesting_is_refused_at_once() {
 #[test]
 fn what_may_be_nested_loads_on_a_small_stack() {
     let mut plan = plan();
-    let all = || crate::plan::Items { item: 2, min: 0, max: usize::MAX };
+    let all = || crate::plan::Items {
+        item: 2,
+        min: 0,
+        max: usize::MAX,
+    };
     for node in [Node::Any, Node::List(all()), Node::Dict(all())] {
-        let (open, close) =
-            if matches!(node, Node::Dict(_)) { ("{\"a\":", "}") } else { ("[", "]") };
-        let inner = if matches!(node, Node::Dict(_)) { "{}" } else { "[]" };
+        let (open, close) = if matches!(node, Node::Dict(_)) {
+            ("{\"a\":", "}")
+        } else {
+            ("[", "]")
+        };
+        let inner = if matches!(node, Node::Dict(_)) {
+            "{}"
+        } else {
+            "[]"
+        };
         plan.nodes[2] = node;
         for (depth, loads) in [(197, true), (198, false)] {
             let nested = open.repeat(depth) + inner + &close.repeat(depth);
@@ -240,7 +251,11 @@ fn what_may_be_nested_loads_on_a_small_stack() {
             let work = |plan: &Plan| read(file.path(), plan, None, false, &mut |_, _| true);
             std::thread::scope(|scope| {
                 let small = std::thread::Builder::new().stack_size(512 << 10);
-                let loaded = small.spawn_scoped(scope, || work(&plan)).unwrap().join().unwrap();
+                let loaded = small
+                    .spawn_scoped(scope, || work(&plan))
+                    .unwrap()
+                    .join()
+                    .unwrap();
                 match loaded {
                     Ok(loaded) => assert!(loads && loaded.doubtful.is_empty()),
                     Err(error) => {
