@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import Profile, profiles
 from pydantic import BaseModel
 
+from models import Profile, profiles
 from omem import LoadError, OMem
 
 
@@ -89,7 +89,10 @@ def test_load_replaces_and_merge_merges(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "truncated": ('[\n{"icao":"A","name":null,"lat":0.0,"aliases":[]},\n{"icao":"B","na', "record 1"),
+    "truncated": (
+        '[\n{"icao":"A","name":null,"lat":0.0,"aliases":[]},\n{"icao":"B","na',
+        "record 1",
+    ),
     "not an array": ('{"icao":"A"}', "array"),
     "not objects": ("[1]", "record 0"),
     "trailing": ('[{"icao":"A"}] x', "after"),
@@ -114,11 +117,16 @@ def test_a_broken_file_is_told_and_changes_nothing(tmp_path: Path, case: str) ->
 
 def test_skip_lists_what_it_leaves_out(tmp_path: Path) -> None:
     path = tmp_path / "memory.json"
-    path.write_text('[\n{"icao":"A"},\n{"name":"no key"},\n{"icao":"C","lat":"x"},\n{"icao":"D"}\n]')
+    path.write_text(
+        '[\n{"icao":"A"},\n{"name":"no key"},\n{"icao":"C","lat":"x"},\n{"icao":"D"}\n]'
+    )
     memory = OMem(Airport, "icao")
     report = memory.load_data(path, on_error="skip")
     assert memory.keys == ["A", "D"]
-    assert [(bad.record, bad.line, bad.offset) for bad in report.skipped] == [(1, 3, 16), (2, 4, 35)]
+    assert [(bad.record, bad.line, bad.offset) for bad in report.skipped] == [
+        (1, 3, 16),
+        (2, 4, 35),
+    ]
     assert report.skipped[1].path == "$.lat"
 
 

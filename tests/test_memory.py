@@ -9,9 +9,9 @@ import threading
 from typing import Any
 
 import pytest
-from models import Profile, profiles
 from pydantic import BaseModel
 
+from models import Profile, profiles
 from omem import (
     BaseMem,
     BaseMerger,
@@ -73,7 +73,7 @@ def test_views_and_container_protocol() -> None:
     assert "EDDF" in memory and "LFPG" not in memory
     assert [a.icao for a in memory] == [a.icao for a in memory.items] == ["EDDF", "EGLL"]
     assert isinstance(memory.items, list) and isinstance(memory.keys, list)
-    assert memory.keys + ["x"] == ["EDDF", "EGLL", "x"]
+    assert memory.keys.__add__(["x"]) == ["EDDF", "EGLL", "x"]
     assert memory.get("LFPG") is None
     assert not memory.empty()
     assert isinstance(memory, BaseMem)

@@ -58,6 +58,30 @@ def key_spec(model: type[BaseModel], extractor: object) -> Any:
     )
 
 
+def key_function(extractor: KeyExtractor[T]) -> Callable[[T], Any]:
+    """An extractor as a function of the model.
+
+    Args:
+        extractor: A field name, a dotted path, a tuple of those, or a callable.
+
+    Returns:
+        The function.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> key_function(("a", "b.c"))(SimpleNamespace(a=1, b=SimpleNamespace(c=2)))
+        (1, 2)
+    """
+    if isinstance(extractor, str):
+        return operator.attrgetter(extractor)
+    if isinstance(extractor, tuple):
+        parts: list[Callable[[T], Any]] = [
+            operator.attrgetter(part) for part in cast("tuple[str, ...]", extractor)
+        ]
+        return lambda item: tuple(part(item) for part in parts)
+    return extractor
+
+
 def key_fields(model: type[BaseModel], extractor: object) -> list[str] | None:
     """The dotted names of the fields that make the key, for the metadata.
 
@@ -122,7 +146,12 @@ def recognise(extractor: object) -> Fields | None:
     if isinstance(extractor, FunctionType) and type(extractor) is FunctionType:
         code = extractor.__code__
         plain = not (code.co_freevars or extractor.__defaults__ or extractor.__kwdefaults__)
-        if plain and code.co_argcount == 1 and not code.co_kwonlyargcount and not code.co_flags & 0x2AC:
+        if (
+            plain
+            and code.co_argcount == 1
+            and not code.co_kwonlyargcount
+            and not code.co_flags & 0x2AC
+        ):
             return _follow(code)
     return None
 

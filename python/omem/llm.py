@@ -104,7 +104,7 @@ class StructuredModel(Generic[T]):
         if not hasattr(self._client, "with_structured_output"):
             return self._each(requests, self._call)
         try:
-            runnable = self._client.with_structured_output(self._schema)
+            runnable = cast(Any, self._client).with_structured_output(self._schema)
         except Exception as error:
             return [error] * len(requests)
         batch = getattr(runnable, "batch", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,7 +54,7 @@ def describe(
         "fields_for_index": fields_for_index,
         "format_version": FORMAT_VERSION,
         "library_version": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "schema_fingerprint": fingerprint,
         "key_fields": key_fields,
         "strategy": strategy,

@@ -78,6 +78,7 @@ class LoadReport:
     index: str = "none"
     warnings: list[str] = field(default_factory=list[str])
 
+
 _logger = logging.getLogger("omem")
 
 

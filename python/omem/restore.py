@@ -50,9 +50,9 @@ class Restorer(Generic[T]):
         if self._migrate is not None:
             raw = self._migrated(raw)
         try:
-            model = cast(T, self._validator.validate_json(
-                raw, extra="forbid", by_alias=True, by_name=True
-            ))
+            model = cast(
+                T, self._validator.validate_json(raw, extra="forbid", by_alias=True, by_name=True)
+            )
         except ValidationError as error:
             model = self._without_unknown(raw, error)
         self.defaults_filled += _defaults_in(model)
@@ -105,9 +105,7 @@ def path_of(location: Sequence[int | str]) -> str:
         >>> path_of(("lines", 3, "price"))
         '$.lines[3].price'
     """
-    return "$" + "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
-    )
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
 def _kept(model: BaseModel, location: Sequence[int | str]) -> bool:

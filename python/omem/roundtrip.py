@@ -111,9 +111,7 @@ def _to_plain(model: type[BaseModel], item: BaseModel) -> Any:
     )
 
 
-def _difference(
-    model: type[BaseModel], item: BaseModel, record: bytes
-) -> tuple[Path, str] | None:
+def _difference(model: type[BaseModel], item: BaseModel, record: bytes) -> tuple[Path, str] | None:
     """The first place where what is read from the record differs from the item."""
     if type(item) is not model:
         return (), f"an instance of the subclass {type(item).__name__} is not saved as such"
@@ -147,13 +145,17 @@ def first_difference(left: Any, right: Any) -> tuple[Path, str] | None:
         a, b, path = pending.pop()
         if a is b:
             continue
-        kind = type(a)
+        kind = cast(type[Any], type(a))
         if kind is not type(b):
-            return path, f"{_shown(a)} ({kind.__name__}) would come back as {_shown(b)} ({type(b).__name__})"
+            return (
+                path,
+                f"{_shown(a)} ({kind.__name__}) would come back as "
+                f"{_shown(b)} ({type(b).__name__})",
+            )
         if isinstance(a, BaseModel):
             for part in ("__pydantic_private__", "__pydantic_extra__"):
                 pending.append((getattr(a, part), getattr(b, part), path))
-            a, b, kind = a.__dict__, b.__dict__, dict
+            a, b, kind = cast(Any, a.__dict__), cast(Any, b.__dict__), dict
         if kind is dict:
             if a.keys() != b.keys():
                 lost = [key for key in a if key not in b] or [key for key in b if key not in a]
@@ -184,9 +186,14 @@ def _equal(a: Any, b: Any) -> bool:
         return True
     # Pydantic-made objects without __eq__ (dataclasses with eq=False, plain classes).
     left, right = getattr(a, "__dict__", None), getattr(b, "__dict__", None)
-    if type(a).__eq__ is object.__eq__ and left and left.keys() == (right or {}).keys():
+    if "__eq__" not in _attributes(a) and left and left.keys() == (right or {}).keys():
         return first_difference(left, right) is None
     return False
+
+
+def _attributes(value: object) -> set[str]:
+    """What the classes of a value define, object itself apart."""
+    return {name for kind in type(value).__mro__[:-1] for name in vars(kind)}
 
 
 def _type_name(value: object) -> str:

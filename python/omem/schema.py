@@ -27,7 +27,9 @@ OPAQUE: Node = ("opaque",)
 NO_LIMIT = 2**63 - 1
 
 # Settings that change nothing about what is accepted or written, in any node.
-_NEUTRAL = frozenset({"type", "ref", "metadata", "strict", "fail_fast", "title", "custom_error_type"})
+_NEUTRAL = frozenset(
+    {"type", "ref", "metadata", "strict", "fail_fast", "title", "custom_error_type"}
+)
 _NEUTRAL_CONFIG = frozenset(
     {
         "title",
@@ -167,7 +169,9 @@ class _Compiler:
         extra = inner.get("extra_behavior") or extra
         covered = (
             plain
-            and _known(schema, "cls", "schema", "config", "custom_init", "root_model", "extra_behavior")
+            and _known(
+                schema, "cls", "schema", "config", "custom_init", "root_model", "extra_behavior"
+            )
             and not schema.get("custom_init")
             and _known(inner, "fields", "model_name", "computed_fields", "extra_behavior")
             and extra in ("ignore", "forbid")
@@ -188,7 +192,7 @@ class _Compiler:
         if schema["type"] == "default":
             default = _stable_default(schema)
         rules = [
-            getattr(mark, "__omem_rule__")
+            mark.__omem_rule__
             for mark in (cls.model_fields[name].metadata if name in cls.model_fields else ())
             if hasattr(mark, "__omem_rule__")
         ]
@@ -196,7 +200,13 @@ class _Compiler:
             raise SchemaError(f"{cls.__name__}.{name} has more than one merge rule")
         has_default = default is not PydanticUndefined
         node = self.add(schema)
-        return (name, node, has_default, default if has_default else None, rules[0] if rules else None)
+        return (
+            name,
+            node,
+            has_default,
+            default if has_default else None,
+            rules[0] if rules else None,
+        )
 
     def default(self, schema: Schema) -> Node:
         settings = ("schema", "default", "default_factory", "default_factory_takes_data")
@@ -208,7 +218,7 @@ class _Compiler:
     def nullable(self, schema: Schema) -> Node:
         return ("nullable", self.add(schema["schema"])) if _known(schema, "schema") else OPAQUE
 
-    def int(self, schema: Schema) -> Node:
+    def int_(self, schema: Schema) -> Node:
         bounds = [schema.get(name) for name in ("ge", "gt", "le", "lt")]
         fits = all(bound is None or _is_small_int(bound) for bound in bounds)
         if not _known(schema, "ge", "gt", "le", "lt") or not fits:
@@ -218,7 +228,7 @@ class _Compiler:
         highs = [high for high in (le, None if lt is None else lt - 1) if high is not None]
         return ("int", max(lows, default=None), min(highs, default=None))
 
-    def float(self, schema: Schema) -> Node:
+    def float_(self, schema: Schema) -> Node:
         if not _known(schema, "ge", "gt", "le", "lt", "allow_inf_nan"):
             return OPAQUE
         ge, gt, le, lt = (schema.get(name) for name in ("ge", "gt", "le", "lt"))
@@ -228,15 +238,15 @@ class _Compiler:
         inf_nan = schema.get("allow_inf_nan") is not False
         return ("float", low, gt is not None, high, lt is not None, inf_nan)
 
-    def str(self, schema: Schema) -> Node:
+    def str_(self, schema: Schema) -> Node:
         if not _known(schema, "min_length", "max_length"):
             return OPAQUE
         return ("str", *_lengths(schema))
 
-    def list(self, schema: Schema) -> Node:
+    def list_(self, schema: Schema) -> Node:
         return self._items(schema, schema["type"])
 
-    def tuple(self, schema: Schema) -> Node:
+    def tuple_(self, schema: Schema) -> Node:
         items = schema["items_schema"]
         if schema.get("variadic_item_index") == 0 and len(items) == 1:
             return self._items({**schema, "items_schema": items[0]}, "tuple")
@@ -250,7 +260,7 @@ class _Compiler:
         item = self.add(schema.get("items_schema") or {"type": "any"})
         return ("items", kind, item, *_lengths(schema))
 
-    def dict(self, schema: Schema) -> Node:
+    def dict_(self, schema: Schema) -> Node:
         keys: Schema = schema.get("keys_schema") or {"type": "any"}
         plain_keys = keys["type"] == "str" and _known(keys)
         if not plain_keys or not _known(
@@ -309,9 +319,9 @@ _MAKERS: dict[str, Callable[[_Compiler, Schema], Node]] = {
     "any": _leaf("any"),
     "none": _leaf("null"),
     "bool": _leaf("bool"),
-    "int": _Compiler.int,
-    "float": _Compiler.float,
-    "str": _Compiler.str,
+    "int": _Compiler.int_,
+    "float": _Compiler.float_,
+    "str": _Compiler.str_,
     "date": _leaf("text", "date"),
     "datetime": _datetime,
     "time": _datetime,
@@ -320,11 +330,11 @@ _MAKERS: dict[str, Callable[[_Compiler, Schema], Node]] = {
     "bytes": _leaf("text", "bytes"),
     "default": _Compiler.default,
     "nullable": _Compiler.nullable,
-    "list": _Compiler.list,
-    "set": _Compiler.list,
-    "frozenset": _Compiler.list,
-    "tuple": _Compiler.tuple,
-    "dict": _Compiler.dict,
+    "list": _Compiler.list_,
+    "set": _Compiler.list_,
+    "frozenset": _Compiler.list_,
+    "tuple": _Compiler.tuple_,
+    "dict": _Compiler.dict_,
     "enum": _Compiler.enum,
     "literal": _Compiler.literal,
     "union": _Compiler.union,

@@ -1,9 +1,9 @@
 """The files of a vector index: `index.faiss` and `docstore.pkl`, and those of a LangChain store.
 
-`index.faiss` is a FAISS flat L2 index: a header of 37 bytes (fourcc "IxF2", dimension as i32, number
-of vectors as i64, two unused i64, a flag, the metric as i32), the number of floats as u64, the floats.
-It is written and read here; FAISS itself reads it too. `docstore.pkl` is a pickle of builtins; it
-names size and checksum of its `index.faiss`, and it is read by the closed reader of the core.
+`index.faiss` is a FAISS flat L2 index: a header of 37 bytes (fourcc "IxF2", dimension as i32,
+number of vectors as i64, two unused i64, a flag, the metric as i32), the number of floats as u64,
+the floats. It is written and read here; FAISS itself reads it too. `docstore.pkl` is a pickle of
+builtins; it names size and checksum of its `index.faiss`, and the closed reader reads it.
 """
 
 from __future__ import annotations

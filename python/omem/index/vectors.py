@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import faiss
 import numpy as np
@@ -169,7 +169,7 @@ class VectorIndex:
             count = min(top_k, len(keys))
             if count <= 0:
                 return [[] for _ in queries]
-            distances, places = faiss.knn(queries, np.ascontiguousarray(vectors), count)
+            distances, places = cast(Any, faiss).knn(queries, np.ascontiguousarray(vectors), count)
             return [
                 [(keys[place], float(distance)) for place, distance in zip(near, far, strict=True)]
                 for near, far in zip(places, distances, strict=True)
@@ -214,7 +214,14 @@ def embed(
     """
     for start in range(0, len(texts), batch_size):
         batch = list(texts[start : start + batch_size])
-        keep(start, as_vectors(_call(embedder, batch, start), len(batch), f"texts {start} to {start + len(batch) - 1}"))
+        keep(
+            start,
+            as_vectors(
+                _call(embedder, batch, start),
+                len(batch),
+                f"texts {start} to {start + len(batch) - 1}",
+            ),
+        )
 
 
 def _call(embedder: Embedder, batch: list[str], start: int) -> Any:

@@ -15,7 +15,7 @@ from omem import _omem
 from omem._lock import MutationLock
 from omem.base import BaseMem
 from omem.embedding import Embedder
-from omem.keys import KeyExtractor, key_spec
+from omem.keys import KeyExtractor, key_function, key_spec
 from omem.merger import BaseMerger, create_merger
 from omem.schema import compile_schema
 from omem.strategy import MergeStrategy
@@ -93,7 +93,7 @@ class MemoryState(BaseMem[T]):
             return cast(BaseMerger[T], strategy)
         return create_merger(
             strategy,
-            self.key_extractor,
+            key_function(self.key_extractor),
             llm_client=self.llm_client,
             item_schema=self.memory_schema,
             **options,
@@ -110,7 +110,7 @@ class MemoryState(BaseMem[T]):
         if isinstance(items, (str, bytes, dict)) or not isinstance(items, Iterable):
             raise TypeError(
                 f"expected a {self.memory_schema.__name__} or an iterable of them, "
-                f"got {type(items).__name__}"
+                f"got {type(cast(object, items)).__name__}"
             )
         return items
 

@@ -95,7 +95,9 @@ class Edit(Persistence[T]):
         request = prompt.format_messages(record=old.model_dump_json(indent=2), task=task)
         answer = StructuredModel(client, self.memory_schema).ask([request])[0]
         if isinstance(answer, ValueError):
-            raise EditError(f"the model's rewrite of {key!r} is no valid record: {answer}") from answer
+            raise EditError(
+                f"the model's rewrite of {key!r} is no valid record: {answer}"
+            ) from answer
         if isinstance(answer, Exception):
             raise answer
         found = self._store.encode([answer]).keys()[0]

@@ -230,7 +230,7 @@ class Persistence(Search[T]):
         loaded = self._store.read(
             path,
             restorer,
-            all=migrate is not None,
+            all_records=migrate is not None,
             skip=on_error == "skip",
             progress=reporter(progress),
         )
@@ -268,7 +268,9 @@ class Persistence(Search[T]):
             warnings=warnings,
         )
 
-    def _read_index(self, folder: _omem.FolderReader, path: Path) -> Saved | IndexDamagedError | None:
+    def _read_index(
+        self, folder: _omem.FolderReader, path: Path
+    ) -> Saved | IndexDamagedError | None:
         """The index of a folder, or why it cannot be used: that never stops a load."""
         try:
             return index_files.read(
@@ -318,7 +320,7 @@ class Persistence(Search[T]):
         if name not in (None, self.memory_schema.__name__):
             raise LoadError(
                 f"{path} holds {name} entities, this memory is of {self.memory_schema.__name__}; "
-                f"load the data alone with load_data({str(path / DATA)!r}) if they fit all the same",
+                f"if they fit all the same, load the data alone: load_data({str(path / DATA)!r})",
                 file=str(file),
             )
         return found, self._mismatches(found)

@@ -89,7 +89,9 @@ class Search(Entities[T]):
         with self._index_lock:
             if self._index is None or self.embedder is None:
                 return False
-            self._pending.update(key_text(key) for key in (*(removed_keys or ()), *(upserted_keys or ())))
+            self._pending.update(
+                key_text(key) for key in (*(removed_keys or ()), *(upserted_keys or ()))
+            )
             try:
                 self._catch_up(False)
             except EmbedderError as error:
@@ -278,9 +280,7 @@ class Search(Entities[T]):
             vectors, docstore = self._index_files(index)
             folder.commit(docstore(folder.write_bytes(files.VECTORS, vectors)))
 
-    def _index_files(
-        self, index: VectorIndex
-    ) -> tuple[bytes, Callable[[tuple[int, str]], bytes]]:
+    def _index_files(self, index: VectorIndex) -> tuple[bytes, Callable[[tuple[int, str]], bytes]]:
         """The content of `index.faiss`, and of `docstore.pkl` once the former's facts are known."""
         keys, hashes, vectors = index.parts()
 
@@ -329,4 +329,3 @@ class Search(Entities[T]):
         index.restore(saved.keys, saved.hashes, saved.vectors)
         with self._index_lock:
             self._start_index(index)
-

@@ -3,6 +3,7 @@
 from omem.errors import KeyExtractionError
 from omem.merger.base import BaseMerger
 from omem.merger.classic import FieldMerger, KeepExistingMerger, KeepIncomingMerger
+from omem.merger.factory import create_merger
 from omem.merger.llm import (
     BalancedMerger,
     BaseLLMMerger,
@@ -10,7 +11,6 @@ from omem.merger.llm import (
     PreferExistingMerger,
     PreferIncomingMerger,
 )
-from omem.merger.factory import create_merger
 from omem.strategy import MergeStrategy
 
 __all__ = [

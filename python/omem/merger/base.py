@@ -121,7 +121,9 @@ class BaseMerger(ABC, Generic[T]):
         current = [list(group) for group in groups]
         for calls in _omem.rounds([len(group) for group in groups], self.max_batch_pairs):
             for call in calls:
-                pairs = [(current[g][existing], current[g][incoming]) for g, existing, incoming in call]
+                pairs = [
+                    (current[g][existing], current[g][incoming]) for g, existing, incoming in call
+                ]
                 results = self.batch_merge(pairs)
                 if len(results) != len(pairs):
                     raise ValueError(

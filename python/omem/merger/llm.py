@@ -106,7 +106,9 @@ class BaseLLMMerger(BaseMerger[T]):
             A `Prompt`, or a LangChain chat prompt, whose `format_messages` takes
             `item_existing` and `item_incoming` (JSON texts).
         """
-        return Prompt(self.system_prompt, "existing:\n{item_existing}\n\nincoming:\n{item_incoming}")
+        return Prompt(
+            self.system_prompt, "existing:\n{item_existing}\n\nincoming:\n{item_incoming}"
+        )
 
     def pair_merge(self, existing: T, incoming: T) -> T:
         """Merge one pair; see `BaseMerger.pair_merge`."""

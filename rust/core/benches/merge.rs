@@ -10,36 +10,23 @@ use omem_core::plan::{Field, Items, Model, Node, NodeId, Plan};
 use omem_core::{Batch, Changes, Item, Span, Store};
 
 fn main() {
-    let sizes: Vec<usize> = std::env::args()
-        .filter_map(|arg| arg.parse().ok())
-        .collect();
+    let sizes: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let (existing, incoming) = match sizes[..] {
         [existing, incoming] => (existing, incoming),
         _ => (250_000, 1_000_000),
     };
     let plan = plan();
     let keys = KeyPlan::Path(vec![0]);
-    let merger = Merger::new(
-        &plan,
-        Strategy::MergeField {
-            lists: Lists::Union,
-        },
-    );
+    let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
     for (existing, incoming) in [(existing / 4, incoming / 4), (existing, incoming)] {
         for threads in [1, 2] {
             let mut times: Vec<[f64; 2]> = Vec::new();
             for _ in 0..5 {
                 let mut store = Store::new();
-                store
-                    .apply(Changes::from(batch(0, existing, existing)))
-                    .expect("new keys");
+                store.apply(Changes::from(batch(0, existing, existing))).expect("new keys");
                 let batch = batch(1, incoming, existing);
                 let start = Instant::now();
-                let options = Options {
-                    threads,
-                    keys: Some(&keys),
-                    ..Options::default()
-                };
+                let options = Options { threads, keys: Some(&keys), ..Options::default() };
                 let folded = fold(&merger, &store, batch, options).expect("a fold");
                 let folding = start.elapsed().as_secs_f64();
                 assert_eq!(folded.changes.updates.len(), existing.min(incoming));
@@ -88,49 +75,22 @@ fn batch(round: usize, count: usize, keys: usize) -> Batch {
         let start = bytes.len() as u32;
         bytes.extend_from_slice(record.as_bytes());
         bytes.extend_from_slice(b",\n");
-        let record = Span {
-            chunk,
-            start,
-            len: record.len() as u32,
-        };
-        let key = Span {
-            chunk,
-            start: start + 8,
-            len: name.len() as u32,
-        };
+        let record = Span { chunk, start, len: record.len() as u32 };
+        let key = Span { chunk, start: start + 8, len: name.len() as u32 };
         let hash = hash(name.as_bytes());
-        batch.items.push(Item {
-            record,
-            key,
-            hash,
-            unset: (0, 0),
-        });
+        batch.items.push(Item { record, key, hash, unset: (0, 0) });
     }
     batch
 }
 
 fn plan() -> Plan {
     let nodes = vec![
-        Node::Str {
-            min: 0,
-            max: usize::MAX,
-        },
+        Node::Str { min: 0, max: usize::MAX },
         Node::Nullable(0),
-        Node::List(Items {
-            item: 0,
-            min: 0,
-            max: usize::MAX,
-        }),
-        Node::Int {
-            min: None,
-            max: None,
-        },
+        Node::List(Items { item: 0, min: 0, max: usize::MAX }),
+        Node::Int { min: None, max: None },
         Node::Nullable(3),
-        Node::Float {
-            min: None,
-            max: None,
-            inf_nan: true,
-        },
+        Node::Float { min: None, max: None, inf_nan: true },
     ];
     let mut plan = Plan { nodes, root: 6 };
     let fields = [
@@ -145,17 +105,12 @@ fn plan() -> Plan {
     ];
     let field = |(place, (name, node, default)): (usize, (&str, NodeId, Option<&str>))| Field {
         name: name.to_owned(),
-        prefix: format!("{}\"{name}\":", if place == 0 { '{' } else { ',' })
-            .into_bytes()
-            .into(),
+        prefix: format!("{}\"{name}\":", if place == 0 { '{' } else { ',' }).into_bytes().into(),
         node,
         default: default.map(|text| text.as_bytes().into()),
         rule: None,
     };
     let fields = fields.into_iter().enumerate().map(field).collect();
-    plan.nodes.push(Node::Model(Model {
-        fields,
-        covered: true,
-    }));
+    plan.nodes.push(Node::Model(Model { fields, covered: true }));
     plan
 }

@@ -110,11 +110,7 @@ impl From<Changes> for Batch {
     fn from(changes: Changes) -> Self {
         let mut items = changes.inserts;
         items.iter_mut().for_each(|item| item.unset = (0, 0));
-        Batch {
-            chunks: changes.chunks,
-            items,
-            ..Batch::default()
-        }
+        Batch { chunks: changes.chunks, items, ..Batch::default() }
     }
 }
 
@@ -128,10 +124,6 @@ fn open(chunks: &mut Vec<Bytes>, current: Option<u32>) -> Result<u32> {
     let index = u32::try_from(chunks.len()).map_err(|_| Error::OutOfMemory { bytes: CHUNK })?;
     reserve(chunks, 1)?;
     // A lone record needs no megabyte; what follows a full chunk will probably fill the next.
-    chunks.push(Bytes::with_room(if current.is_none() {
-        1 << 10
-    } else {
-        CHUNK + CHUNK / 8
-    })?);
+    chunks.push(Bytes::with_room(if current.is_none() { 1 << 10 } else { CHUNK + CHUNK / 8 })?);
     Ok(index)
 }

@@ -32,9 +32,7 @@ impl Bytes {
     pub fn zeroed(len: usize) -> Result<Self> {
         if len < MAP {
             let mut bytes = Vec::new();
-            bytes
-                .try_reserve_exact(len)
-                .map_err(|_| Error::OutOfMemory { bytes: len })?;
+            bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
             bytes.resize(len, 0);
             return Ok(Bytes::Grown(bytes));
         }
@@ -142,9 +140,6 @@ mod tests {
 
     #[test]
     fn a_size_that_cannot_be_had_is_an_error() {
-        assert!(matches!(
-            Bytes::zeroed(usize::MAX / 4),
-            Err(Error::OutOfMemory { .. })
-        ));
+        assert!(matches!(Bytes::zeroed(usize::MAX / 4), Err(Error::OutOfMemory { .. })));
     }
 }

@@ -29,9 +29,7 @@ pub fn check(plan: &Plan, text: &[u8], at: usize, fields: &mut [Place]) -> Optio
 #[must_use]
 pub fn accepts(plan: &Plan, node: NodeId, text: &[u8], at: usize) -> bool {
     let checker = Checker { plan, text };
-    checker
-        .value(node, at, MAX_DEPTH)
-        .is_some_and(|end| checker.ends(end))
+    checker.value(node, at, MAX_DEPTH).is_some_and(|end| checker.ends(end))
 }
 
 /// Whether a text begins with this prefix: without a call of `memcmp` for the usual lengths.
@@ -40,12 +38,7 @@ fn begins(text: &[u8], prefix: &[u8]) -> bool {
     let Some(text) = text.get(..prefix.len()) else {
         return false;
     };
-    match (
-        text.first_chunk::<8>(),
-        text.last_chunk(),
-        prefix.first_chunk(),
-        prefix.last_chunk(),
-    ) {
+    match (text.first_chunk::<8>(), text.last_chunk(), prefix.first_chunk(), prefix.last_chunk()) {
         (Some(a), Some(b), Some(c), Some(d)) if prefix.len() <= 16 => {
             u64::from_ne_bytes(*a) == u64::from_ne_bytes(*c)
                 && u64::from_ne_bytes(*b) == u64::from_ne_bytes(*d)
@@ -103,9 +96,7 @@ impl Checker<'_> {
             Node::Choice(values) => {
                 let rest = self.text.get(at..)?;
                 let found = values.iter().filter(|value| rest.starts_with(value));
-                found
-                    .map(|value| at + value.len())
-                    .find(|&end| self.ends(end))
+                found.map(|value| at + value.len()).find(|&end| self.ends(end))
             }
             Node::Text(kind) => {
                 let end = string::end_canonical(self.text, at)?;
@@ -122,10 +113,7 @@ impl Checker<'_> {
     }
 
     fn word(&self, at: usize, word: &[u8]) -> Option<usize> {
-        self.text
-            .get(at..)?
-            .starts_with(word)
-            .then_some(at + word.len())
+        self.text.get(at..)?.starts_with(word).then_some(at + word.len())
     }
 
     /// Whether a scalar that ends here is whole.
@@ -152,10 +140,7 @@ impl Checker<'_> {
     fn int(&self, at: usize, min: Option<i64>, max: Option<i64>) -> Option<usize> {
         let end = number::end_int(self.text, at)?;
         if min.is_some() || max.is_some() {
-            let value: i64 = std::str::from_utf8(&self.text[at..end])
-                .ok()?
-                .parse()
-                .ok()?;
+            let value: i64 = std::str::from_utf8(&self.text[at..end]).ok()?.parse().ok()?;
             if min.is_some_and(|min| value < min) || max.is_some_and(|max| value > max) {
                 return None;
             }
@@ -173,17 +158,11 @@ impl Checker<'_> {
         if self.text.get(at) == Some(&b'"') {
             let words: [&[u8]; 3] = [b"\"NaN\"", b"\"Infinity\"", b"\"-Infinity\""];
             let free = inf_nan && min.is_none() && max.is_none();
-            return words
-                .iter()
-                .filter(|_| free)
-                .find_map(|word| self.word(at, word));
+            return words.iter().filter(|_| free).find_map(|word| self.word(at, word));
         }
         let end = number::end_float(self.text, at)?;
         if min.is_some() || max.is_some() {
-            let value: f64 = std::str::from_utf8(&self.text[at..end])
-                .ok()?
-                .parse()
-                .ok()?;
+            let value: f64 = std::str::from_utf8(&self.text[at..end]).ok()?.parse().ok()?;
             let above = |bound: Limit| value > bound.at || (!bound.open && value == bound.at);
             let below = |bound: Limit| value < bound.at || (!bound.open && value == bound.at);
             if !min.is_none_or(above) || !max.is_none_or(below) {
@@ -200,9 +179,8 @@ impl Checker<'_> {
             Node::Str { min, max } => {
                 self.elements(items, at, depth, sorted, |at, _| self.str(at, min, max))
             }
-            _ => self.elements(items, at, depth, sorted, |at, depth| {
-                self.value(items.item, at, depth)
-            }),
+            _ => self
+                .elements(items, at, depth, sorted, |at, depth| self.value(items.item, at, depth)),
         }
     }
 
@@ -306,9 +284,7 @@ impl Checker<'_> {
                     }
                 }
             }
-            b'{' => self
-                .object(at, depth, |here, depth| self.any(here, depth))
-                .map(|(end, _)| end),
+            b'{' => self.object(at, depth, |here, depth| self.any(here, depth)).map(|(end, _)| end),
             b't' => self.word(at, b"true"),
             b'f' => self.word(at, b"false"),
             b'n' => self.word(at, b"null"),

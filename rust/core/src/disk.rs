@@ -37,10 +37,7 @@ pub(crate) fn exists(path: &Path) -> Result<bool> {
 
 /// Whether an error says that a file is not there.
 pub(crate) fn absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Follows symbolic links to the file that stands, or would stand, at the end of them.
@@ -55,22 +52,16 @@ pub(crate) fn resolve(target: &Path) -> Result<PathBuf> {
             Err(error) => return Err(Error::io("open", target, error)),
         }
     }
-    Err(Error::io(
-        "open",
-        target,
-        io::Error::from_raw_os_error(libc::ELOOP),
-    ))
+    Err(Error::io("open", target, io::Error::from_raw_os_error(libc::ELOOP)))
 }
 
 /// What stands at `target`, if anything: a regular file, for nothing else is replaced.
 pub(crate) fn replaced(target: &Path) -> Result<Option<fs::Metadata>> {
     match fs::metadata(target) {
         Ok(found) if found.is_file() => Ok(Some(found)),
-        Ok(found) if found.is_dir() => Err(Error::io(
-            "replace",
-            target,
-            io::Error::from_raw_os_error(libc::EISDIR),
-        )),
+        Ok(found) if found.is_dir() => {
+            Err(Error::io("replace", target, io::Error::from_raw_os_error(libc::EISDIR)))
+        }
         Ok(_) => {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             Err(Error::io("replace", target, source))
@@ -99,9 +90,7 @@ pub(crate) fn create_replacement(path: &Path, target: &Path) -> Result<File> {
 
 /// Gives `file` the owner and group of `old`, each where the system permits it, and its mode.
 fn keep_mode_and_owner(file: &File, path: &Path, old: &fs::Metadata) -> Result<()> {
-    let new = file
-        .metadata()
-        .map_err(|error| Error::io("look at", path, error))?;
+    let new = file.metadata().map_err(|error| Error::io("look at", path, error))?;
     let user = (new.uid() != old.uid()).then_some(old.uid());
     let group = (new.gid() != old.gid()).then_some(old.gid());
     for (user, group) in [(None, group), (user, None)] {
@@ -136,16 +125,14 @@ pub(crate) fn create(path: &Path, mode: u32) -> Result<File> {
 /// Appends bytes to a file.
 pub(crate) fn write(mut file: &File, bytes: &[u8], path: &Path) -> Result<()> {
     step("write", path)?;
-    file.write_all(bytes)
-        .map_err(|error| Error::io("write", path, error))
+    file.write_all(bytes).map_err(|error| Error::io("write", path, error))
 }
 
 /// Makes a file's content durable. After a failure the file is to be given up, never synced
 /// again: the kernel forgets pages that it could not write.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     step("sync", path)?;
-    file.sync_all()
-        .map_err(|error| Error::io("sync", path, error))
+    file.sync_all().map_err(|error| Error::io("sync", path, error))
 }
 
 /// A directory whose names can be made durable. It is opened before anything is changed, since
@@ -159,10 +146,7 @@ pub(crate) struct Directory {
 impl Directory {
     pub(crate) fn open(path: &Path) -> Result<Directory> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        Ok(Directory {
-            file,
-            path: path.to_path_buf(),
-        })
+        Ok(Directory { file, path: path.to_path_buf() })
     }
 
     /// Makes the names in the directory durable.
@@ -200,10 +184,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 /// outermost first.
 pub(crate) fn create_directories(path: &Path) -> Result<Vec<PathBuf>> {
     let mut missing = Vec::new();
-    for ancestor in path
-        .ancestors()
-        .take_while(|ancestor| *ancestor != Path::new(""))
-    {
+    for ancestor in path.ancestors().take_while(|ancestor| *ancestor != Path::new("")) {
         match fs::metadata(ancestor) {
             Ok(found) if found.is_dir() => break,
             Ok(_) => {

@@ -115,11 +115,7 @@ pub struct Fault {
 impl Error {
     /// Wraps an I/O error with what was tried on which path; out of memory is told apart.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Error::Io {
-            action,
-            path: path.into(),
-            source,
-        }
+        Error::Io { action, path: path.into(), source }
     }
 }
 
@@ -128,7 +124,6 @@ impl Error {
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub fn reserve<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
-    vec.try_reserve(more).map_err(|_| Error::OutOfMemory {
-        bytes: more.saturating_mul(size_of::<T>()),
-    })
+    vec.try_reserve(more)
+        .map_err(|_| Error::OutOfMemory { bytes: more.saturating_mul(size_of::<T>()) })
 }

@@ -38,12 +38,7 @@ impl Draft {
     /// Creates the file that is to replace `target`.
     pub(crate) fn create(path: PathBuf, target: &Path) -> Result<Draft> {
         let file = Arc::new(disk::create_replacement(&path, target)?);
-        Ok(Draft {
-            file,
-            path,
-            bytes: 0,
-            hash: Box::default(),
-        })
+        Ok(Draft { file, path, bytes: 0, hash: Box::default() })
     }
 
     /// Where the file is.
@@ -71,10 +66,7 @@ impl Draft {
     /// Makes the bytes durable.
     pub(crate) fn sync(&self) -> Result<Digest> {
         disk::sync(&self.file, &self.path)?;
-        Ok(Digest {
-            bytes: self.bytes,
-            checksum: self.hash.digest(),
-        })
+        Ok(Digest { bytes: self.bytes, checksum: self.hash.digest() })
     }
 }
 
@@ -104,13 +96,7 @@ impl AtomicFile {
         let lock = Lock::exclusive(disk::sibling(&target, ".omem-lock"), &target, progress)?;
         let directory = Directory::open(disk::parent(&target))?;
         let draft = Draft::create(disk::sibling(&target, ".omem-tmp"), &target)?;
-        Ok(AtomicFile {
-            draft,
-            target,
-            directory,
-            committed: false,
-            _lock: lock,
-        })
+        Ok(AtomicFile { draft, target, directory, committed: false, _lock: lock })
     }
 
     /// Where to write.
@@ -156,10 +142,7 @@ pub fn measure(path: &Path, progress: &mut Progress) -> Result<Digest> {
     loop {
         match file.read(&mut piece) {
             Ok(0) => {
-                return Ok(Digest {
-                    bytes,
-                    checksum: hash.digest(),
-                });
+                return Ok(Digest { bytes, checksum: hash.digest() });
             }
             Ok(count) => {
                 hash.update(&piece[..count]);
@@ -260,10 +243,8 @@ mod tests {
     #[test]
     fn only_regular_files_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        for (target, says) in [
-            (dir.path(), "directory"),
-            (Path::new("/dev/null"), "not a regular"),
-        ] {
+        for (target, says) in [(dir.path(), "directory"), (Path::new("/dev/null"), "not a regular")]
+        {
             let error = replace(target, "").unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
@@ -294,11 +275,7 @@ mod tests {
                     move |_, _| {
                         count.set(count.get() + 1);
                         let fails = count.get() == stop + 1 || dies && count.get() > stop;
-                        if fails {
-                            Err(io::Error::from_raw_os_error(libc::EIO))
-                        } else {
-                            Ok(())
-                        }
+                        if fails { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
                     },
                     || replace(&target, "new"),
                 );

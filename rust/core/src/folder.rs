@@ -68,11 +68,8 @@ pub const MEMORY: Layout = Layout {
 };
 
 /// An index alone, as it also stands in a memory's `faiss_index`.
-pub const INDEX: Layout = Layout {
-    members: &["index.faiss"],
-    manifest: "docstore.pkl",
-    suffix: ".omem-index",
-};
+pub const INDEX: Layout =
+    Layout { members: &["index.faiss"], manifest: "docstore.pkl", suffix: ".omem-index" };
 
 impl Layout {
     /// The lock file of a folder.

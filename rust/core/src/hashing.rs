@@ -23,10 +23,7 @@ const BLOCK: usize = 256;
 pub fn embed<S: AsRef<str> + Sync>(texts: &[S], dim: usize, threads: usize) -> Result<Vec<f32>> {
     let dim = dim.max(1);
     let mut vectors: Vec<f32> = Vec::new();
-    let size = texts
-        .len()
-        .checked_mul(dim)
-        .ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
+    let size = texts.len().checked_mul(dim).ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
     reserve(&mut vectors, size)?;
     vectors.resize(size, 0.0);
     // Whichever threads there are take the next texts until none are left.
@@ -61,28 +58,17 @@ fn embed_one(text: &str, vector: &mut [f32]) {
         marked.push('\u{2}');
         marked.push_str(word);
         marked.push('\u{3}');
-        let ends: Vec<usize> = marked
-            .char_indices()
-            .map(|(at, _)| at)
-            .chain([marked.len()])
-            .collect();
+        let ends: Vec<usize> =
+            marked.char_indices().map(|(at, _)| at).chain([marked.len()]).collect();
         let lengths = 3..=5;
         let grams: usize = lengths.clone().map(|n| ends.len().saturating_sub(n)).sum();
         for n in lengths {
             for window in ends.windows(n + 1) {
-                count(
-                    &marked[window[0]..window[n]],
-                    1.0 / (grams as f32).sqrt(),
-                    vector,
-                );
+                count(&marked[window[0]..window[n]], 1.0 / (grams as f32).sqrt(), vector);
             }
         }
     }
-    let length = vector
-        .iter()
-        .map(|value| f64::from(*value).powi(2))
-        .sum::<f64>()
-        .sqrt();
+    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 {
         for value in vector {
             *value = (f64::from(*value) / length) as f32;
@@ -102,11 +88,7 @@ mod tests {
 
     fn cosine(left: &str, right: &str) -> f32 {
         let vectors = embed(&[left, right], 512, 1).unwrap();
-        vectors[..512]
-            .iter()
-            .zip(&vectors[512..])
-            .map(|(a, b)| a * b)
-            .sum()
+        vectors[..512].iter().zip(&vectors[512..]).map(|(a, b)| a * b).sum()
     }
 
     #[test]

@@ -74,11 +74,7 @@ pub fn extract(
     fields: &[Place],
     out: &mut Vec<u8>,
 ) -> Result<KeyText, KeyFault> {
-    let reader = Reader {
-        plan,
-        record,
-        fields,
-    };
+    let reader = Reader { plan, record, fields };
     match key {
         KeyPlan::Path(path) => {
             let (node, start, end) = reader.locate(path)?;
@@ -123,9 +119,8 @@ impl Reader<'_> {
                         Piece::Field(path) => {
                             let (_, start, end) = self.locate(path)?;
                             let value = &self.record[start..end];
-                            let body = value
-                                .strip_prefix(b"\"")
-                                .and_then(|v| v.strip_suffix(b"\""));
+                            let body =
+                                value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
                             out.extend_from_slice(body.unwrap_or(value));
                         }
                     }
@@ -140,10 +135,7 @@ impl Reader<'_> {
     fn locate(&self, path: &[u16]) -> Result<(NodeId, usize, usize), KeyFault> {
         let (&first, rest) = path.split_first().ok_or(KeyFault::Unsupported)?;
         let model = self.plan.model().ok_or(KeyFault::Unsupported)?;
-        let field = model
-            .fields
-            .get(usize::from(first))
-            .ok_or(KeyFault::Unsupported)?;
+        let field = model.fields.get(usize::from(first)).ok_or(KeyFault::Unsupported)?;
         let (start, end) = match self.fields.get(usize::from(first)) {
             Some(&(start, end)) => (start as usize, end as usize),
             None => self.field(model, usize::from(first), 0)?,
@@ -179,11 +171,7 @@ impl Reader<'_> {
     /// The node behind `Nullable`, for a value that is not null.
     fn present(&self, node: NodeId, at: usize) -> Result<&Node, KeyFault> {
         let mut node = self.plan.node(node);
-        if self
-            .record
-            .get(at..)
-            .is_some_and(|rest| rest.starts_with(b"null"))
-        {
+        if self.record.get(at..).is_some_and(|rest| rest.starts_with(b"null")) {
             return Err(KeyFault::Null);
         }
         while let Node::Nullable(inner) = node {
@@ -194,10 +182,7 @@ impl Reader<'_> {
 
     /// Whether the value's own text is its key text.
     fn verbatim(&self, node: NodeId, at: usize) -> Option<bool> {
-        Some(matches!(
-            self.present(node, at).ok()?,
-            Node::Str { .. } | Node::Int { .. }
-        ))
+        Some(matches!(self.present(node, at).ok()?, Node::Str { .. } | Node::Int { .. }))
     }
 
     fn write(
@@ -208,18 +193,12 @@ impl Reader<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), KeyFault> {
         let value = &self.record[start..end];
-        let body = || {
-            value
-                .get(1..value.len().saturating_sub(1))
-                .unwrap_or_default()
-        };
+        let body = || value.get(1..value.len().saturating_sub(1)).unwrap_or_default();
         match self.present(node, start)? {
             Node::Str { .. } | Node::Int { .. } => out.extend_from_slice(value),
             Node::Bool => out.push(if value == b"true" { b'1' } else { b'0' }),
             Node::Float { .. } => {
-                let number = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|text| text.parse().ok());
+                let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                 write_float(out, number.ok_or(KeyFault::Unsupported)?);
             }
             Node::Text(Text::Uuid) => {
@@ -243,11 +222,7 @@ impl Reader<'_> {
 /// Appends the key text of a float that is not NaN: an integral one is the integer that equals it.
 pub fn write_float(out: &mut Vec<u8>, value: f64) {
     if value.is_infinite() {
-        out.extend_from_slice(if value > 0.0 {
-            b"Infinity"
-        } else {
-            b"-Infinity"
-        });
+        out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
     } else if value == 0.0 {
         out.push(b'0');
     } else if value.fract() == 0.0 {
@@ -300,11 +275,7 @@ fn from_days(days: i32) -> Option<Date> {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i32::from(month <= 2);
     (1..=9999).contains(&year).then_some(Date {
         year: year as u16,
@@ -323,31 +294,15 @@ mod tests {
             let date = Date { year, month, day };
             assert_eq!(from_days(to_days(date)), Some(date));
         }
-        let next = from_days(
-            to_days(Date {
-                year: 1999,
-                month: 12,
-                day: 31,
-            }) + 1,
-        );
-        assert_eq!(
-            next,
-            Some(Date {
-                year: 2000,
-                month: 1,
-                day: 1
-            })
-        );
+        let next = from_days(to_days(Date { year: 1999, month: 12, day: 31 }) + 1);
+        assert_eq!(next, Some(Date { year: 2000, month: 1, day: 1 }));
     }
 
     #[test]
     fn equal_floats_and_ints_have_one_text() {
-        for (value, text) in [
-            (1.0, "1"),
-            (-0.0, "0"),
-            (1e22, "10000000000000000000000"),
-            (1.5, "1.5"),
-        ] {
+        for (value, text) in
+            [(1.0, "1"), (-0.0, "0"), (1e22, "10000000000000000000000"), (1.5, "1.5")]
+        {
             let mut out = Vec::new();
             write_float(&mut out, value);
             assert_eq!(out, text.as_bytes());

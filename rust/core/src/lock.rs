@@ -26,10 +26,7 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes a lock that excludes every other holder. `what` is what the lock guards.
     pub(crate) fn exclusive(path: PathBuf, what: &Path, progress: &mut Progress) -> Result<Lock> {
-        let mut lock = Lock {
-            file: open(&path)?,
-            path,
-        };
+        let mut lock = Lock { file: open(&path)?, path };
         lock.wait(File::try_lock, what, PATIENCE, progress)?;
         lock.sign(&format!("process {}", std::process::id()));
         Ok(lock)
@@ -37,10 +34,7 @@ impl Lock {
 
     /// The exclusive lock if it can be had at once.
     pub(crate) fn try_exclusive(path: PathBuf) -> Result<Option<Lock>> {
-        let lock = Lock {
-            file: open(&path)?,
-            path,
-        };
+        let lock = Lock { file: open(&path)?, path };
         match lock.file.try_lock() {
             Ok(()) if lock.stands() => Ok(Some(lock)),
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
@@ -91,10 +85,7 @@ impl Lock {
                 }
             }
             if start.elapsed() >= patience {
-                return Err(Error::Locked {
-                    path: what.to_path_buf(),
-                    holder: self.holder(),
-                });
+                return Err(Error::Locked { path: what.to_path_buf(), holder: self.holder() });
             }
             if !progress(0, 0) {
                 return Err(Error::Interrupted);
@@ -115,19 +106,14 @@ impl Lock {
     /// Leaves the holder's name for those who wait. It is a courtesy: a failure (a full disk)
     /// does not matter.
     fn sign(&mut self, holder: &str) {
-        let _ = self
-            .file
-            .set_len(0)
-            .and_then(|()| self.file.write_all(holder.as_bytes()));
+        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(holder.as_bytes()));
     }
 
     /// Who signed last.
     fn holder(&mut self) -> String {
         let mut holder = String::new();
-        let read = self
-            .file
-            .rewind()
-            .and_then(|()| (&self.file).take(80).read_to_string(&mut holder));
+        let read =
+            self.file.rewind().and_then(|()| (&self.file).take(80).read_to_string(&mut holder));
         match read {
             Ok(0) | Err(_) => "a reader".to_owned(),
             Ok(_) => holder,
@@ -179,23 +165,11 @@ mod tests {
         let held = Lock::exclusive(path.clone(), dir.path(), &mut go()).unwrap();
         assert!(Lock::try_exclusive(path.clone()).unwrap().is_none());
 
-        let mut other = Lock {
-            file: open(&path).unwrap(),
-            path: path.clone(),
-        };
+        let mut other = Lock { file: open(&path).unwrap(), path: path.clone() };
         let error = other
-            .wait(
-                File::try_lock_shared,
-                dir.path(),
-                Duration::from_millis(5),
-                &mut go(),
-            )
+            .wait(File::try_lock_shared, dir.path(), Duration::from_millis(5), &mut go())
             .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with(&format!("process {}", std::process::id()))
-        );
+        assert!(error.to_string().ends_with(&format!("process {}", std::process::id())));
         let error = Lock::shared(path.clone(), dir.path(), &mut |_, _| false).unwrap_err();
         assert!(matches!(error, Error::Interrupted));
 

@@ -58,10 +58,7 @@ pub fn read(bytes: &[u8]) -> Result<Pickle<'_>> {
         memo: Vec::new(),
     };
     let root = reader.run()?;
-    Ok(Pickle {
-        values: reader.values,
-        root,
-    })
+    Ok(Pickle { values: reader.values, root })
 }
 
 struct Reader<'a> {
@@ -92,7 +89,7 @@ impl<'a> Reader<'a> {
                     self.marks.push(self.stack.len());
                 }
                 b'0' => drop(self.pop()?),
-                b'1' => drop(self.to_mark()?),
+                b'1' => drop(self.marked()?),
                 b'N' => self.push(Value::None)?,
                 0x88 => self.push(Value::Bool(true))?,
                 0x89 => self.push(Value::Bool(false))?,
@@ -134,15 +131,15 @@ impl<'a> Reader<'a> {
                     self.extend(&[item])?;
                 }
                 b'e' | 0x90 => {
-                    let items = self.to_mark()?;
+                    let items = self.marked()?;
                     self.extend(&items)?;
                 }
                 0x91 => {
-                    let items = self.to_mark()?;
+                    let items = self.marked()?;
                     self.push(Value::List(items))?;
                 }
                 b't' => {
-                    let items = self.to_mark()?;
+                    let items = self.marked()?;
                     self.push(Value::Tuple(items))?;
                 }
                 0x85..=0x87 => {
@@ -156,7 +153,7 @@ impl<'a> Reader<'a> {
                     self.set(&[key, value])?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.marked()?;
                     if items.len() % 2 == 1 {
                         return self.fault("a dict with a key without a value", start);
                     }
@@ -203,19 +200,11 @@ impl<'a> Reader<'a> {
     }
 
     fn fault<T>(&self, what: &str, at: usize) -> Result<T> {
-        Err(Error::Json {
-            what: what.to_owned(),
-            at,
-            path: "pickle".to_owned(),
-        })
+        Err(Error::Json { what: what.to_owned(), at, path: "pickle".to_owned() })
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        match self
-            .at
-            .checked_add(count)
-            .and_then(|end| self.bytes.get(self.at..end))
-        {
+        match self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end)) {
             Some(bytes) => {
                 self.at += count;
                 Ok(bytes)
@@ -226,10 +215,7 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self, width: usize) -> Result<u64> {
         let bytes = self.take(width)?;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     fn sized(&mut self, width: usize) -> Result<&'a [u8]> {
@@ -255,10 +241,7 @@ impl<'a> Reader<'a> {
         }
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let start = if negative { -1_i64 } else { 0 };
-        let value = bytes
-            .iter()
-            .rev()
-            .fold(start, |value, byte| value << 8 | i64::from(*byte));
+        let value = bytes.iter().rev().fold(start, |value, byte| value << 8 | i64::from(*byte));
         self.push(Value::Int(value))
     }
 
@@ -301,7 +284,7 @@ impl<'a> Reader<'a> {
         Ok(top)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn marked(&mut self) -> Result<Vec<Id>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => self.fault("there is no mark", self.at),
@@ -348,10 +331,7 @@ impl<'a> Reader<'a> {
     }
 
     fn recall(&mut self, place: u64) -> Result<()> {
-        match usize::try_from(place)
-            .ok()
-            .and_then(|place| self.memo.get(place))
-        {
+        match usize::try_from(place).ok().and_then(|place| self.memo.get(place)) {
             Some(&id) => {
                 reserve(&mut self.stack, 1)?;
                 self.stack.push(id);
@@ -372,9 +352,7 @@ mod tests {
     #[test]
     fn plain_values() {
         let pickle = read(PLAIN).unwrap();
-        let Value::Dict(entries) = &pickle.values[pickle.root as usize] else {
-            panic!()
-        };
+        let Value::Dict(entries) = &pickle.values[pickle.root as usize] else { panic!() };
         assert_eq!(entries.len(), 2);
         assert_eq!(pickle.values[entries[1].1 as usize], Value::Bytes(b"x"));
     }

@@ -89,21 +89,12 @@ struct Source {
 impl Source {
     fn open(path: &Path) -> Result<Source> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        let size = file
-            .metadata()
-            .map_err(|error| Error::io("read", path, error))?
-            .len();
-        Ok(Source {
-            file,
-            path: path.to_path_buf(),
-            size,
-        })
+        let size = file.metadata().map_err(|error| Error::io("read", path, error))?.len();
+        Ok(Source { file, path: path.to_path_buf(), size })
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
-        self.file
-            .read_exact_at(bytes, at)
-            .map_err(|error| self.error(error))
+        self.file.read_exact_at(bytes, at).map_err(|error| self.error(error))
     }
 
     fn error(&self, error: io::Error) -> Error {

@@ -46,10 +46,7 @@ pub struct Time {
 
 fn two(text: &[u8], at: usize) -> Option<u8> {
     let digits = text.get(at..at + 2)?;
-    digits
-        .iter()
-        .all(u8::is_ascii_digit)
-        .then(|| (digits[0] - b'0') * 10 + (digits[1] - b'0'))
+    digits.iter().all(u8::is_ascii_digit).then(|| (digits[0] - b'0') * 10 + (digits[1] - b'0'))
 }
 
 /// The date that this text is, `2024-02-29`.
@@ -107,14 +104,7 @@ pub fn time(body: &[u8]) -> Option<Time> {
         }
         _ => {}
     }
-    Some(Time {
-        hour,
-        minute,
-        second,
-        microsecond,
-        offset,
-        end,
-    })
+    Some(Time { hour, minute, second, microsecond, offset, end })
 }
 
 /// The date and time that this text is, `2024-02-29T12:00:00Z`.

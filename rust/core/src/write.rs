@@ -36,21 +36,11 @@ pub fn write_records(
     let (file, path) = (Arc::clone(draft.file()), draft.path().to_path_buf());
     thread::scope(|scope| {
         let (behind, written) = sync_channel::<()>(1);
-        let sync = move || {
-            written
-                .into_iter()
-                .try_for_each(|()| disk::sync(&file, &path))
-        };
+        let sync = move || written.into_iter().try_for_each(|()| disk::sync(&file, &path));
         // Without that thread everything is synced at the end.
         let syncer = thread::Builder::new().spawn_scoped(scope, sync).ok();
-        let mut writer = Writer {
-            draft,
-            progress,
-            behind,
-            buffer: Vec::new(),
-            bytes: 0,
-            records: 0,
-        };
+        let mut writer =
+            Writer { draft, progress, behind, buffer: Vec::new(), bytes: 0, records: 0 };
         let result = writer.write(snapshot.runs());
         drop(writer);
         match syncer.map(thread::ScopedJoinHandle::join) {
@@ -82,17 +72,14 @@ impl Writer<'_, '_> {
                 self.buffer.extend_from_slice(run.bytes);
             } else {
                 self.flush()?;
-                run.bytes
-                    .chunks(PIECE)
-                    .try_for_each(|piece| self.put(piece))?;
+                run.bytes.chunks(PIECE).try_for_each(|piece| self.put(piece))?;
             }
             self.records += run.records as u64;
             if self.buffer.len() >= PIECE {
                 self.flush()?;
             }
         }
-        self.buffer
-            .extend_from_slice(if before == b"[\n" { b"[]\n" } else { b"\n]\n" });
+        self.buffer.extend_from_slice(if before == b"[\n" { b"[]\n" } else { b"\n]\n" });
         self.flush()
     }
 
@@ -112,11 +99,7 @@ impl Writer<'_, '_> {
             // It does not matter if the thread is still busy, or has failed: that comes out.
             let _ = self.behind.try_send(());
         }
-        if (self.progress)(self.bytes, self.records) {
-            Ok(())
-        } else {
-            Err(Error::Interrupted)
-        }
+        if (self.progress)(self.bytes, self.records) { Ok(()) } else { Err(Error::Interrupted) }
     }
 }
 
@@ -132,19 +115,10 @@ mod tests {
         let mut batch = Batch::default();
         for (number, record) in records.into_iter().enumerate() {
             let (chunk, bytes) = batch.open_records().unwrap();
-            let span = Span {
-                chunk,
-                start: bytes.len() as u32,
-                len: record.len() as u32,
-            };
+            let span = Span { chunk, start: bytes.len() as u32, len: record.len() as u32 };
             bytes.extend_from_slice(record);
             bytes.extend_from_slice(b",\n");
-            batch.items.push(Item {
-                record: span,
-                key: span,
-                hash: number as u64,
-                unset: (0, 0),
-            });
+            batch.items.push(Item { record: span, key: span, hash: number as u64, unset: (0, 0) });
         }
         let mut store = Store::new();
         store.apply(Changes::from(batch)).unwrap();
@@ -171,10 +145,7 @@ mod tests {
         };
         assert_eq!(written(&[]), "[]\n");
         assert_eq!(written(&[b"{\"a\":1}"]), "[\n{\"a\":1}\n]\n");
-        assert_eq!(
-            written(&[b"{\"a\":1}", b"{\"a\":2}"]),
-            "[\n{\"a\":1},\n{\"a\":2}\n]\n"
-        );
+        assert_eq!(written(&[b"{\"a\":1}", b"{\"a\":2}"]), "[\n{\"a\":1},\n{\"a\":2}\n]\n");
     }
 
     /// Long and short runs, more than the disk is set to work for, and holes between them.
@@ -187,16 +158,8 @@ mod tests {
         let records: Vec<_> = (0..400).map(record).collect();
         let mut store = store(records.iter().map(Vec::as_slice));
         let gone = |number: usize| number % 7 == 3;
-        let removes = (0..400)
-            .filter(|&number| gone(number))
-            .map(|number| number as u32)
-            .collect();
-        store
-            .apply(Changes {
-                removes,
-                ..Changes::default()
-            })
-            .unwrap();
+        let removes = (0..400).filter(|&number| gone(number)).map(|number| number as u32).collect();
+        store.apply(Changes { removes, ..Changes::default() }).unwrap();
 
         let mut seen = (0, 0);
         let bytes = written(&store, &mut |bytes, records| {
@@ -204,10 +167,7 @@ mod tests {
             seen = (bytes, records);
             true
         });
-        let live = records
-            .iter()
-            .enumerate()
-            .filter(|(number, _)| !gone(*number));
+        let live = records.iter().enumerate().filter(|(number, _)| !gone(*number));
         let live: Vec<_> = live.map(|(_, record)| record.as_slice()).collect();
         let expected = [b"[\n", live.join(&b",\n"[..]).as_slice(), b"\n]\n"].concat();
         assert!(bytes.unwrap() == expected);
@@ -217,9 +177,6 @@ mod tests {
     #[test]
     fn a_callback_stops_it() {
         let store = store([&b"{}"[..]]);
-        assert!(matches!(
-            written(&store, &mut |_, _| false),
-            Err(Error::Interrupted)
-        ));
+        assert!(matches!(written(&store, &mut |_, _| false), Err(Error::Interrupted)));
     }
 }

@@ -8,9 +8,7 @@ use proptest::prelude::*;
 
 /// Few hash values on purpose, so that unequal keys collide.
 fn hash(key: &[u8]) -> u64 {
-    key.iter()
-        .fold(7, |hash: u64, &byte| (hash * 31 + u64::from(byte)) % 61)
-        << 40
+    key.iter().fold(7, |hash: u64, &byte| (hash * 31 + u64::from(byte)) % 61) << 40
 }
 
 /// Builds changes as `add` and the merge engine do.
@@ -27,34 +25,17 @@ impl Draft {
         let quoted = format!("\"k{key}\"");
         let start = self.records.len() as u32;
         self.records.extend_from_slice(record(key, text).as_bytes());
-        let record = Span {
-            chunk: 0,
-            start,
-            len: self.records.len() as u32 - start,
-        };
+        let record = Span { chunk: 0, start, len: self.records.len() as u32 - start };
         self.records.extend_from_slice(b",\n");
         let len = quoted.len() as u32;
         let span = if key.is_multiple_of(2) {
-            Span {
-                chunk: 0,
-                start: start + 5,
-                len,
-            }
+            Span { chunk: 0, start: start + 5, len }
         } else {
             let start = self.keys.len() as u32;
             self.keys.extend_from_slice(quoted.as_bytes());
-            Span {
-                chunk: 1,
-                start,
-                len,
-            }
+            Span { chunk: 1, start, len }
         };
-        Item {
-            record,
-            key: span,
-            hash: hash(quoted.as_bytes()),
-            unset: (0, 0),
-        }
+        Item { record, key: span, hash: hash(quoted.as_bytes()), unset: (0, 0) }
     }
 
     fn insert(&mut self, key: u16, text: &str) {
@@ -115,11 +96,7 @@ impl Model {
     }
 
     fn file(&self) -> Vec<u8> {
-        let records: Vec<_> = self
-            .pairs
-            .iter()
-            .map(|(key, text)| record(*key, text))
-            .collect();
+        let records: Vec<_> = self.pairs.iter().map(|(key, text)| record(*key, text)).collect();
         records.join(",\n").into_bytes()
     }
 }
@@ -139,10 +116,7 @@ fn check_snapshot(snapshot: &Snapshot, model: &Model) {
         assert_eq!(snapshot.iter().nth(skip), entries.get(skip).copied());
     }
     let runs: Vec<_> = snapshot.runs().collect();
-    assert_eq!(
-        runs.iter().map(|run| run.records).sum::<usize>(),
-        model.pairs.len()
-    );
+    assert_eq!(runs.iter().map(|run| run.records).sum::<usize>(), model.pairs.len());
     let runs: Vec<_> = runs.iter().map(|run| run.bytes).collect();
     assert_eq!(runs.join(&b",\n"[..]), model.file());
 }
@@ -152,10 +126,7 @@ fn check_store(store: &Store, model: &Model) {
     assert_eq!(store.is_empty(), model.pairs.is_empty());
     for (key, text) in &model.pairs {
         let text = record(*key, text);
-        assert_eq!(
-            store.get(&key_text(*key), hash(&key_text(*key))),
-            Some(text.as_bytes())
-        );
+        assert_eq!(store.get(&key_text(*key), hash(&key_text(*key))), Some(text.as_bytes()));
     }
     for key in 0..KEYS {
         assert_eq!(find(store, key).is_some(), model.place(key).is_some());
@@ -164,16 +135,12 @@ fn check_store(store: &Store, model: &Model) {
         let mut of_value: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         for &(key, ref text) in &model.pairs {
             let record = record(key, text);
-            let slots = of_value
-                .entry(value(lookup, record.as_bytes()).to_vec())
-                .or_default();
+            let slots = of_value.entry(value(lookup, record.as_bytes()).to_vec()).or_default();
             slots.extend(find(store, key));
         }
         assert_eq!(store.get_by_lookup(name, b""), Some(&[][..]));
         for value in ["all", "aa", "bb", "b", "k0", "k1", "k2", "k3"] {
-            let expected = of_value
-                .get(value.as_bytes())
-                .map_or(&[][..], |slots| slots);
+            let expected = of_value.get(value.as_bytes()).map_or(&[][..], |slots| slots);
             assert_eq!(store.get_by_lookup(name, value.as_bytes()), Some(expected));
         }
     }
@@ -182,11 +149,7 @@ fn check_store(store: &Store, model: &Model) {
         .pairs
         .iter()
         .map(|(key, text)| {
-            let built = if key.is_multiple_of(2) {
-                0
-            } else {
-                key_text(*key).len()
-            };
+            let built = if key.is_multiple_of(2) { 0 } else { key_text(*key).len() };
             record(*key, text).len() + 2 + built
         })
         .sum();
@@ -374,15 +337,9 @@ fn check_changed(store: &mut Store, before: &Model, after: &Model) {
         return;
     }
     assert!(changed.upserted.is_sorted());
-    let upserted: Vec<_> = changed
-        .upserted
-        .iter()
-        .map(|&slot| store.key(slot))
-        .collect();
+    let upserted: Vec<_> = changed.upserted.iter().map(|&slot| store.key(slot)).collect();
     for (key, text) in &after.pairs {
-        let same = before
-            .place(*key)
-            .is_some_and(|place| before.pairs[place].1 == *text);
+        let same = before.place(*key).is_some_and(|place| before.pairs[place].1 == *text);
         assert!(same || upserted.contains(&&key_text(*key)[..]));
     }
     for (key, _) in &before.pairs {
@@ -402,13 +359,7 @@ fn a_duplicate_names_both_items() -> Result<()> {
         draft.insert(key, "");
     }
     let error = store.replace(draft.finish(&store)?);
-    assert!(matches!(
-        error,
-        Err(Error::Duplicate {
-            first: 1,
-            second: 3
-        })
-    ));
+    assert!(matches!(error, Err(Error::Duplicate { first: 1, second: 3 })));
     assert!(store.is_empty());
     Ok(())
 }

@@ -25,9 +25,7 @@ impl<T> Once<T> {
 
     fn take(&self, what: &str) -> PyResult<T> {
         let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        value
-            .take()
-            .ok_or_else(|| PyRuntimeError::new_err(format!("this {what} was used already")))
+        value.take().ok_or_else(|| PyRuntimeError::new_err(format!("this {what} was used already")))
     }
 }
 
@@ -41,10 +39,7 @@ pub struct Batch {
 impl Batch {
     /// Wraps a batch of the core.
     pub fn new(inner: omem_core::Batch) -> Self {
-        Batch {
-            len: inner.items.len(),
-            inner: Once::new(inner),
-        }
+        Batch { len: inner.items.len(), inner: Once::new(inner) }
     }
 
     /// Takes the records out.
@@ -55,11 +50,7 @@ impl Batch {
     /// Lets a function look at the records.
     pub fn with<T>(&self, look: impl FnOnce(&omem_core::Batch) -> PyResult<T>) -> PyResult<T> {
         let inner = self.inner.0.lock().unwrap_or_else(PoisonError::into_inner);
-        look(
-            inner
-                .as_ref()
-                .ok_or_else(|| PyRuntimeError::new_err("this batch was used already"))?,
-        )
+        look(inner.as_ref().ok_or_else(|| PyRuntimeError::new_err("this batch was used already"))?)
     }
 }
 
@@ -78,6 +69,9 @@ impl Batch {
     }
 }
 
+/// Key, existing entity, incoming item and the reason why they were not merged.
+pub type Refused = (Py<PyAny>, Py<PyAny>, Py<PyAny>, String);
+
 /// A finished change; `Store.apply` uses it up.
 #[pyclass(frozen, module = "omem._omem")]
 pub struct Change {
@@ -93,19 +87,13 @@ pub struct Change {
     pub unchanged: usize,
     /// Items that could not be merged: key, existing entity, item, reason.
     #[pyo3(get)]
-    pub failed: Vec<(Py<PyAny>, Py<PyAny>, Py<PyAny>, String)>,
+    pub failed: Vec<Refused>,
 }
 
 impl Change {
     /// A change without counts.
     pub fn new(inner: Changes) -> Self {
-        Change {
-            inner: Once::new(inner),
-            added: 0,
-            merged: 0,
-            unchanged: 0,
-            failed: Vec::new(),
-        }
+        Change { inner: Once::new(inner), added: 0, merged: 0, unchanged: 0, failed: Vec::new() }
     }
 
     /// Takes what is to be changed.
@@ -121,7 +109,7 @@ pub fn failures(
     changes: &Changes,
     items: &[Item],
     failed: Vec<Failed>,
-) -> PyResult<Vec<(Py<PyAny>, Py<PyAny>, Py<PyAny>, String)>> {
+) -> PyResult<Vec<Refused>> {
     let schema = store.schema.get();
     let told = failed.into_iter().map(|failed| {
         let item = items[failed.item];
@@ -166,25 +154,14 @@ pub fn push(
         return Err(named(py, error, store, item, position));
     }
     let mut built = Vec::new();
-    let found = keys::extract(
-        schema,
-        &store.key,
-        Some(item),
-        py,
-        &bytes[start..end],
-        &[],
-        &mut built,
-    );
+    let found =
+        keys::extract(schema, &store.key, Some(item), py, &bytes[start..end], &[], &mut built);
     bytes.extend_from_slice(b",\n");
     let span = |at: usize, len: usize| -> PyResult<Span> {
         let narrow = |value: usize| {
             u32::try_from(value).map_err(|_| LossyError::new_err("a record over 4 GiB"))
         };
-        Ok(Span {
-            chunk,
-            start: narrow(at)?,
-            len: narrow(len)?,
-        })
+        Ok(Span { chunk, start: narrow(at)?, len: narrow(len)? })
     };
     let record = span(start, end - start)?;
     let found = found.map_err(|error| unkeyed(py, error, item, position))?;
@@ -194,23 +171,14 @@ pub fn push(
             let (chunk, keys) = batch.open_keys().map_err(to_py)?;
             let start = keys.len();
             keys.extend_from_slice(&built);
-            Span {
-                chunk,
-                start: start as u32,
-                len: built.len() as u32,
-            }
+            Span { chunk, start: start as u32, len: built.len() as u32 }
         }
     };
     let hash = key::hash(batch.bytes(key));
     let range = (first_unset as u32, unset.len() as u32);
     batch.unset = unset;
     omem_core::error::reserve(&mut batch.items, 1).map_err(to_py)?;
-    batch.items.push(Item {
-        record,
-        key,
-        hash,
-        unset: range,
-    });
+    batch.items.push(Item { record, key, hash, unset: range });
     Ok(())
 }
 
@@ -241,9 +209,7 @@ fn unkeyed(py: Python<'_>, error: PyErr, item: &Bound<'_, PyAny>, position: usiz
     if !error.is_instance_of::<KeyExtractionError>(py) {
         return error;
     }
-    let mut shown = item
-        .repr()
-        .map_or_else(|_| String::new(), |text| text.to_string());
+    let mut shown = item.repr().map_or_else(|_| String::new(), |text| text.to_string());
     if let Some((end, _)) = shown.char_indices().nth(120) {
         shown.truncate(end);
         shown += "…";

@@ -22,12 +22,7 @@ use crate::slow;
 /// What Pydantic or Python raises.
 pub fn decode(schema: &Schema, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyAny>> {
     if schema.covered() {
-        let mut decoder = Decoder {
-            schema,
-            py,
-            text: record,
-            at: 0,
-        };
+        let mut decoder = Decoder { schema, py, text: record, at: 0 };
         if let Some(model) = decoder.value(schema.plan.root) {
             return Ok(model.unbind());
         }
@@ -48,12 +43,7 @@ pub fn decode_value(
     node: NodeId,
     text: &[u8],
 ) -> PyResult<Py<PyAny>> {
-    let mut decoder = Decoder {
-        schema,
-        py,
-        text,
-        at: 0,
-    };
+    let mut decoder = Decoder { schema, py, text, at: 0 };
     match decoder.value(node) {
         Some(value) => Ok(value.unbind()),
         None => Err(PyErr::take(py).unwrap_or_else(|| {
@@ -72,9 +62,8 @@ impl Paused {
     /// Pauses the collector until the value is dropped. The GIL must be held all that time.
     pub fn new(_: Python<'_>) -> Self {
         // SAFETY: the GIL is held, as the token shows.
-        Paused {
-            was_enabled: unsafe { ffi::PyGC_Disable() } != 0,
-        }
+        let was_enabled = unsafe { ffi::PyGC_Disable() } != 0;
+        Paused { was_enabled }
     }
 }
 
@@ -153,10 +142,7 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn word(&mut self, word: &[u8]) -> bool {
-        let found = self
-            .text
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(word));
+        let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
         self.at += if found { word.len() } else { 0 };
         found
     }
@@ -210,14 +196,7 @@ impl<'py> Decoder<'_, 'py> {
         let py = self.py;
         let digits = self.number()?;
         if digits.len() <= 18 {
-            return Some(
-                digits
-                    .parse::<i64>()
-                    .ok()?
-                    .into_pyobject(py)
-                    .ok()?
-                    .into_any(),
-            );
+            return Some(digits.parse::<i64>().ok()?.into_pyobject(py).ok()?.into_any());
         }
         py.get_type::<pyo3::types::PyInt>().call1((digits,)).ok()
     }
@@ -260,12 +239,10 @@ impl<'py> Decoder<'_, 'py> {
                 );
                 Some(time.ok()?.into_any())
             }
-            Text::Uuid => class(py, "uuid", "UUID")?
-                .call1((std::str::from_utf8(body).ok()?,))
-                .ok(),
-            Text::Decimal => class(py, "decimal", "Decimal")?
-                .call1((std::str::from_utf8(body).ok()?,))
-                .ok(),
+            Text::Uuid => class(py, "uuid", "UUID")?.call1((std::str::from_utf8(body).ok()?,)).ok(),
+            Text::Decimal => {
+                class(py, "decimal", "Decimal")?.call1((std::str::from_utf8(body).ok()?,)).ok()
+            }
             Text::Bytes => {
                 let text = string::unescape(body).ok()?;
                 Some(PyBytes::new(py, text.as_bytes()).into_any())
@@ -342,9 +319,8 @@ impl<'py> Decoder<'_, 'py> {
             b'n' => self.word(b"null").then(|| py.None().into_bound(py)),
             _ => {
                 let end = omem_core::json::number::end(self.text, self.at)?;
-                let whole = self.text[self.at..end]
-                    .iter()
-                    .all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
+                let whole =
+                    self.text[self.at..end].iter().all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
                 if whole { self.int() } else { self.float() }
             }
         }

@@ -28,12 +28,7 @@ pub fn encode(
     unset: &mut Vec<Unset>,
 ) -> PyResult<()> {
     let (start, unset_start) = (out.len(), unset.len());
-    let mut encoder = Encoder {
-        schema,
-        start,
-        out,
-        unset: Some(unset),
-    };
+    let mut encoder = Encoder { schema, start, out, unset: Some(unset) };
     if encoder.value(schema.plan.root, item, MAX_DEPTH).is_some() {
         return Ok(());
     }
@@ -50,14 +45,7 @@ pub fn encode_value(
     value: &Bound<'_, PyAny>,
     out: &mut Vec<u8>,
 ) -> bool {
-    Encoder {
-        schema,
-        start: 0,
-        out,
-        unset: None,
-    }
-    .value(node, value, MAX_DEPTH)
-    .is_some()
+    Encoder { schema, start: 0, out, unset: None }.value(node, value, MAX_DEPTH).is_some()
 }
 
 /// `None` is doubt: the record is Pydantic's.
@@ -158,10 +146,7 @@ impl Encoder<'_> {
                 self.unset = unset;
                 done?;
                 let at = |offset: usize| u32::try_from(offset - self.start).ok();
-                let range = Unset {
-                    start: at(start)?,
-                    end: at(self.out.len())?,
-                };
+                let range = Unset { start: at(start)?, end: at(self.out.len())? };
                 self.unset.as_mut()?.push(range);
             } else {
                 self.value(field.node, &field_value, depth)?;
@@ -270,20 +255,9 @@ impl Encoder<'_> {
                 return Some(());
             }
             Text::Uuid | Text::Decimal => {
-                let module = if kind == Text::Uuid {
-                    "uuid"
-                } else {
-                    "decimal"
-                };
-                let class = if kind == Text::Uuid {
-                    "UUID"
-                } else {
-                    "Decimal"
-                };
-                if !value
-                    .get_type()
-                    .is(&value.py().import(module).ok()?.getattr(class).ok()?)
-                {
+                let module = if kind == Text::Uuid { "uuid" } else { "decimal" };
+                let class = if kind == Text::Uuid { "UUID" } else { "Decimal" };
+                if !value.get_type().is(&value.py().import(module).ok()?.getattr(class).ok()?) {
                     return None;
                 }
                 let shown = value.str().ok()?;
@@ -459,9 +433,7 @@ impl Encoder<'_> {
         if !(items.min..=items.max).contains(&dict.len()) {
             return None;
         }
-        self.members(dict, |encoder, value| {
-            encoder.value(items.item, value, depth)
-        })
+        self.members(dict, |encoder, value| encoder.value(items.item, value, depth))
     }
 
     fn members(

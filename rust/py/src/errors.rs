@@ -8,10 +8,7 @@ use pyo3::prelude::*;
 use crate::read::load_error;
 
 mod raised {
-    #![allow(
-        missing_docs,
-        reason = "the classes are documented where they are defined"
-    )]
+    #![allow(missing_docs, reason = "the classes are documented where they are defined")]
     pyo3::import_exception!(omem.errors, KeyExtractionError);
     pyo3::import_exception!(omem.errors, LoadError);
     pyo3::import_exception!(omem.errors, LockedError);
@@ -27,11 +24,7 @@ pub fn to_py(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
-        Error::Io {
-            action,
-            path,
-            source,
-        } => match source.raw_os_error() {
+        Error::Io { action, path, source } => match source.raw_os_error() {
             // OSError picks its subclass (FileNotFoundError, PermissionError…) by the number.
             Some(number) => PyOSError::new_err((
                 number,
@@ -41,13 +34,7 @@ pub fn to_py(error: Error) -> PyErr {
             None => PyOSError::new_err(message),
         },
         Error::Fault { path, fault } => Python::attach(|py| {
-            let Fault {
-                what,
-                record,
-                line,
-                at,
-                place,
-            } = *fault;
+            let Fault { what, record, line, at, place } = *fault;
             load_error(py, &path, record, line, at, &place, &what).unwrap_or_else(|error| error)
         }),
         Error::Json { .. } | Error::Corrupt { .. } => LoadError::new_err(message),

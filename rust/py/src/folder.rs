@@ -64,12 +64,9 @@ impl FolderWriter {
     #[pyo3(signature = (path, kind="memory"))]
     fn new(py: Python<'_>, path: PathBuf, kind: &str) -> PyResult<Self> {
         let layout = layout(kind)?;
-        let writer = detached(py, None, |report| {
-            folder::FolderWriter::open(&path, layout, report)
-        })?;
-        Ok(FolderWriter {
-            inner: Mutex::new(Some(writer)),
-        })
+        let writer =
+            detached(py, None, |report| folder::FolderWriter::open(&path, layout, report))?;
+        Ok(FolderWriter { inner: Mutex::new(Some(writer)) })
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -116,8 +113,7 @@ impl FolderWriter {
 
     /// Ends a file that was written by its path; returns size and checksum.
     fn adopt(&self, py: Python<'_>, name: &str) -> PyResult<(u64, String)> {
-        self.step(py, None, |writer, report| writer.adopt(name, report))
-            .map(facts)
+        self.step(py, None, |writer, report| writer.adopt(name, report)).map(facts)
     }
 
     /// Makes what was staged the content of the folder; returns what went wrong after the commit.
@@ -140,12 +136,9 @@ impl FolderReader {
     #[pyo3(signature = (path, kind="memory"))]
     fn new(py: Python<'_>, path: PathBuf, kind: &str) -> PyResult<Self> {
         let layout = layout(kind)?;
-        let reader = detached(py, None, |report| {
-            folder::FolderReader::open(&path, layout, report)
-        })?;
-        Ok(FolderReader {
-            inner: Mutex::new(Some(reader)),
-        })
+        let reader =
+            detached(py, None, |report| folder::FolderReader::open(&path, layout, report))?;
+        Ok(FolderReader { inner: Mutex::new(Some(reader)) })
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -154,22 +147,13 @@ impl FolderReader {
 
     #[pyo3(signature = (*_details))]
     fn __exit__(&self, _details: &Bound<'_, PyAny>) {
-        drop(
-            self.inner
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.inner.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Where a file of the folder lies, or None.
     fn path(&self, name: &str) -> PyResult<Option<PathBuf>> {
         let reader = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        reader
-            .as_ref()
-            .ok_or_else(closed)?
-            .path(name)
-            .map_err(to_py)
+        reader.as_ref().ok_or_else(closed)?.path(name).map_err(to_py)
     }
 }
 

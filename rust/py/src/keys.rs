@@ -44,21 +44,13 @@ fn plan(spec: &Bound<'_, PyAny>) -> PyResult<KeyPlan> {
     let (kind, parts): (String, Vec<Bound<'_, PyAny>>) = spec.extract()?;
     match kind.as_str() {
         "path" => Ok(KeyPlan::Path(indexes(&parts)?)),
-        "tuple" => parts
-            .iter()
-            .map(plan)
-            .collect::<PyResult<_>>()
-            .map(KeyPlan::Tuple),
+        "tuple" => parts.iter().map(plan).collect::<PyResult<_>>().map(KeyPlan::Tuple),
         "format" => {
             let piece = |part: &Bound<'_, PyAny>| match part.cast::<PyString>() {
                 Ok(text) => Ok(Piece::Text(text.to_str()?.to_owned())),
                 Err(_) => part.extract().map(Piece::Field),
             };
-            parts
-                .iter()
-                .map(piece)
-                .collect::<PyResult<_>>()
-                .map(KeyPlan::Format)
+            parts.iter().map(piece).collect::<PyResult<_>>().map(KeyPlan::Format)
         }
         other => Err(PyValueError::new_err(format!("no key of kind {other:?}"))),
     }
@@ -78,19 +70,13 @@ pub fn key_to_text(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
 
 fn write(key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<()> {
     if let Ok(text) = key.cast::<PyString>() {
-        let text = text
-            .to_str()
-            .map_err(|_| refused("a str with half a surrogate pair"))?;
+        let text = text.to_str().map_err(|_| refused("a str with half a surrogate pair"))?;
         string::write(out, text);
     } else if let Ok(flag) = key.cast::<PyBool>() {
         out.push(if flag.is_true() { b'1' } else { b'0' });
     } else if key.is_instance_of::<PyInt>() {
         // An int subclass (an IntEnum) may show itself otherwise; what counts is its value.
-        let plain = key
-            .py()
-            .get_type::<PyInt>()
-            .getattr("__int__")?
-            .call1((key,))?;
+        let plain = key.py().get_type::<PyInt>().getattr("__int__")?.call1((key,))?;
         match plain.extract::<i64>() {
             Ok(small) => number::write_i64(out, small),
             Err(_) => out.extend_from_slice(plain.str()?.to_str()?.as_bytes()),
@@ -153,18 +139,13 @@ fn write_datetime(moment: &Bound<'_, PyDateTime>, out: &mut Vec<u8>) -> PyResult
             let delta = moment.call_method0("utcoffset")?;
             let minutes = delta.call_method0("total_seconds")?.extract::<f64>()? / 60.0;
             if minutes.fract() != 0.0 {
-                return Err(refused(
-                    "a datetime whose offset is no whole number of minutes",
-                ));
+                return Err(refused("a datetime whose offset is no whole number of minutes"));
             }
             Some(minutes as i16)
         }
     };
-    let day = Date {
-        year: moment.get_year() as u16,
-        month: moment.get_month(),
-        day: moment.get_day(),
-    };
+    let day =
+        Date { year: moment.get_year() as u16, month: moment.get_month(), day: moment.get_day() };
     let clock = Time {
         hour: moment.get_hour(),
         minute: moment.get_minute(),
@@ -194,11 +175,7 @@ fn enum_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub fn key_from_text<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let mut at = 0;
     let key = read(py, text, &mut at, 0)?;
-    if at == text.len() {
-        Ok(key)
-    } else {
-        Err(no_key(text))
-    }
+    if at == text.len() { Ok(key) } else { Err(no_key(text)) }
 }
 
 fn no_key(text: &[u8]) -> PyErr {
@@ -239,10 +216,7 @@ fn read<'py>(
             let end = scan::skip(text, *at);
             let number = std::str::from_utf8(&text[*at..end]).map_err(|_| fault())?;
             *at = end;
-            if number
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'-')
-            {
+            if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
                 return py.get_type::<PyInt>().call1((number,));
             }
             let value = match number {
@@ -258,14 +232,10 @@ fn read<'py>(
 /// The content of the string that begins at `at`, which is moved behind it.
 fn body(text: &[u8], at: &mut usize) -> PyResult<String> {
     let end = string::end(text, *at);
-    let body = text
-        .get(*at + 1..end)
-        .filter(|_| text.get(*at) == Some(&b'"'));
+    let body = text.get(*at + 1..end).filter(|_| text.get(*at) == Some(&b'"'));
     let body = body.ok_or_else(|| no_key(text))?;
     *at = end + 1;
-    string::unescape(body)
-        .map(|body| body.into_owned())
-        .map_err(|_| no_key(text))
+    string::unescape(body).map(|body| body.into_owned()).map_err(|_| no_key(text))
 }
 
 fn typed<'py>(py: Python<'py>, kind: u8, body: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -338,10 +308,7 @@ pub fn of_model<'py>(
     match spec {
         KeySpec::Fields(plan) => by_attributes(schema, plan, model),
         KeySpec::Callable(function) => function.bind(py).call1((model,)).map_err(|error| {
-            let name = error
-                .get_type(py)
-                .name()
-                .map_or_else(|_| String::new(), |n| n.to_string());
+            let name = error.get_type(py).name().map_or_else(|_| String::new(), |n| n.to_string());
             let named = KeyExtractionError::new_err(format!(
                 "key_extractor raised {name}: {}",
                 error.value(py)
@@ -393,14 +360,9 @@ fn follow<'py>(
             node = *inner;
         }
         let omem_core::Node::Model(shape) = schema.plan.node(node) else {
-            return Err(refused(
-                "not found: the path leads through something that is no model",
-            ));
+            return Err(refused("not found: the path leads through something that is no model"));
         };
-        let field = shape
-            .fields
-            .get(usize::from(index))
-            .ok_or_else(|| refused("not found"))?;
+        let field = shape.fields.get(usize::from(index)).ok_or_else(|| refused("not found"))?;
         value = value.getattr(field.name.as_str())?;
         node = field.node;
     }

@@ -79,13 +79,9 @@ mod _omem {
     #[pyfunction]
     fn rounds(sizes: Vec<usize>, max_batch_pairs: usize) -> Vec<Vec<Vec<(usize, usize, usize)>>> {
         let pairs = |call: Vec<omem_core::merge::Pair>| {
-            call.iter()
-                .map(|pair| (pair.group, pair.existing, pair.incoming))
-                .collect()
+            call.iter().map(|pair| (pair.group, pair.existing, pair.incoming)).collect()
         };
         let rounds = omem_core::merge::rounds(&sizes, max_batch_pairs);
-        rounds
-            .map(|calls| calls.into_iter().map(pairs).collect())
-            .collect()
+        rounds.map(|calls| calls.into_iter().map(pairs).collect()).collect()
     }
 }

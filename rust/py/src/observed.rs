@@ -39,24 +39,14 @@ fn walk(
     let mut given = Vec::new();
     let mut here = at;
     for field in &shape.fields {
-        if !record
-            .get(here..)
-            .is_some_and(|rest| rest.starts_with(&field.prefix))
-        {
+        if !record.get(here..).is_some_and(|rest| rest.starts_with(&field.prefix)) {
             return Ok(()); // a record that Pydantic wrote otherwise
         }
         let start = here + field.prefix.len();
         here = scan::skip(record, start);
         if !unset.iter().any(|range| range.start as usize == start) {
             given.push(field.name.as_str());
-            walk(
-                schema,
-                field.node,
-                &model.getattr(field.name.as_str())?,
-                record,
-                start,
-                unset,
-            )?;
+            walk(schema, field.node, &model.getattr(field.name.as_str())?, record, start, unset)?;
         }
     }
     let py = model.py();

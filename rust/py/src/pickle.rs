@@ -18,12 +18,7 @@ pub fn read_pickle<'py>(py: Python<'py>, content: &[u8]) -> PyResult<Bound<'py, 
     let mut made = Vec::new();
     omem_core::error::reserve(&mut made, pickle.values.len()).map_err(to_py)?;
     made.resize_with(pickle.values.len(), || None);
-    Maker {
-        py,
-        pickle: &pickle,
-        made,
-    }
-    .make(pickle.root, MAX_DEPTH)
+    Maker { py, pickle: &pickle, made }.make(pickle.root, MAX_DEPTH)
 }
 
 struct Maker<'a, 'py> {
@@ -58,10 +53,7 @@ impl<'py> Maker<'_, 'py> {
                 let dict = PyDict::new(py);
                 for (key, value) in entries {
                     // Only these are hashed: hashing a nested tuple can be made to take for ever.
-                    if matches!(
-                        self.pickle.values[*key as usize],
-                        Value::Str(_) | Value::Int(_)
-                    ) {
+                    if matches!(self.pickle.values[*key as usize], Value::Str(_) | Value::Int(_)) {
                         dict.set_item(self.make(*key, deeper)?, self.make(*value, deeper)?)?;
                     }
                 }

@@ -22,9 +22,9 @@ pub fn detached<T: Send>(
         let mut report = |bytes: u64, records: u64| {
             let called = Python::attach(|py| {
                 py.check_signals()?;
-                callback.as_ref().map_or(Ok(()), |callback| {
-                    callback.call1(py, (bytes, records)).map(drop)
-                })
+                callback
+                    .as_ref()
+                    .map_or(Ok(()), |callback| callback.call1(py, (bytes, records)).map(drop))
             });
             called.map_err(|error| raised = Some(error)).is_ok()
         };
@@ -53,11 +53,7 @@ impl Callback {
 
     /// What a callback raised, or else the outcome of the work.
     pub fn resolve<T>(self, outcome: PyResult<T>) -> PyResult<T> {
-        match self
-            .raised
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+        match self.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => outcome,
         }

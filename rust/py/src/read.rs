@@ -41,9 +41,7 @@ impl Loaded {
     /// Takes the records out.
     pub fn take(&self) -> PyResult<Batch> {
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        batch
-            .take()
-            .ok_or_else(|| PyRuntimeError::new_err("these records were used already"))
+        batch.take().ok_or_else(|| PyRuntimeError::new_err("these records were used already"))
     }
 }
 
@@ -78,10 +76,7 @@ pub fn read(
     path: PathBuf,
     options: &Options<'_, '_>,
 ) -> PyResult<Loaded> {
-    let opaque = Plan {
-        nodes: vec![Node::Opaque],
-        root: 0,
-    };
+    let opaque = Plan { nodes: vec![Node::Opaque], root: 0 };
     let plan = if options.all { &opaque } else { &schema.plan };
     let plan_of_key = match spec {
         KeySpec::Fields(plan) if !options.all => Some(plan),
@@ -111,12 +106,7 @@ pub fn read(
     if plan_of_key.is_none() {
         settling.key_all(&loaded.doubtful)?;
     }
-    let Settling {
-        mut batch,
-        mut skipped,
-        bad,
-        ..
-    } = settling;
+    let Settling { mut batch, mut skipped, bad, .. } = settling;
     if !bad.is_empty() {
         let mut bad = bad.into_iter().peekable();
         let mut number = 0;
@@ -179,11 +169,7 @@ impl Settling<'_, '_> {
         let narrow = |value: usize| {
             u32::try_from(value).map_err(|_| LossyError::new_err("a record over 4 GiB"))
         };
-        let record = Span {
-            chunk,
-            start: narrow(start)?,
-            len: narrow(end - start)?,
-        };
+        let record = Span { chunk, start: narrow(start)?, len: narrow(end - start)? };
         self.key(item, record, Some(model))
     }
 
@@ -191,30 +177,16 @@ impl Settling<'_, '_> {
     fn key(&mut self, item: usize, record: Span, model: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let mut built = Vec::new();
         let text = self.batch.bytes(record);
-        let found = keys::extract(
-            self.schema,
-            self.spec,
-            model,
-            self.py,
-            text,
-            &[],
-            &mut built,
-        )?;
+        let found = keys::extract(self.schema, self.spec, model, self.py, text, &[], &mut built)?;
         let key = match found {
-            KeyText::InRecord((from, to)) => Span {
-                start: record.start + from,
-                len: to - from,
-                ..record
-            },
+            KeyText::InRecord((from, to)) => {
+                Span { start: record.start + from, len: to - from, ..record }
+            }
             KeyText::Built => {
                 let (chunk, keys) = self.batch.open_keys().map_err(to_py)?;
                 let start = keys.len() as u32;
                 keys.extend_from_slice(&built);
-                Span {
-                    chunk,
-                    start,
-                    len: built.len() as u32,
-                }
+                Span { chunk, start, len: built.len() as u32 }
             }
         };
         let hash = key::hash(self.batch.bytes(key));
@@ -239,12 +211,7 @@ impl Settling<'_, '_> {
                     return Err(error);
                 }
                 // Where it stands is not noted for records that the core vouches for.
-                let at = Doubtful {
-                    item,
-                    record: item as u64,
-                    line: 0,
-                    at: 0,
-                };
+                let at = Doubtful { item, record: item as u64, line: 0, at: 0 };
                 self.refuse(&at, &error)?;
             }
         }
@@ -255,24 +222,16 @@ impl Settling<'_, '_> {
     /// Leaves a record out, or raises.
     fn refuse(&mut self, at: &Doubtful, error: &PyErr) -> PyResult<()> {
         let value = error.value(self.py);
-        let attribute = |name: &str| {
-            value
-                .getattr(name)
-                .ok()
-                .and_then(|path| path.extract().ok())
-        };
-        let path = attribute("path")
-            .or_else(|| attribute("field"))
-            .unwrap_or_else(|| "$".to_owned());
+        let attribute = |name: &str| value.getattr(name).ok().and_then(|path| path.extract().ok());
+        let path =
+            attribute("path").or_else(|| attribute("field")).unwrap_or_else(|| "$".to_owned());
         let reason = value.to_string();
         if self.options.skip {
             self.bad.push(at.item);
             self.skipped.push((at.record, at.line, at.at, path, reason));
             return Ok(());
         }
-        let told = load_error(
-            self.py, self.path, at.record, at.line, at.at, &path, &reason,
-        )?;
+        let told = load_error(self.py, self.path, at.record, at.line, at.at, &path, &reason)?;
         told.set_cause(self.py, Some(error.clone_ref(self.py)));
         Err(told)
     }
@@ -301,10 +260,8 @@ pub fn load_error(
     parts.set_item("line", line)?;
     parts.set_item("offset", at)?;
     parts.set_item("path", path)?;
-    let message = format!(
-        "{}: record {record}, line {line}, byte {at}: {reason} ({path})",
-        file.display()
-    );
+    let message =
+        format!("{}: record {record}, line {line}, byte {at}: {reason} ({path})", file.display());
     let error = py.get_type::<LoadError>().call((message,), Some(&parts))?;
     Ok(PyErr::from_value(error))
 }

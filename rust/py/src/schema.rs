@@ -60,25 +60,14 @@ impl ModelSide {
         for name in &names {
             template.set_item(name, py.None())?;
         }
-        Ok(ModelSide {
-            class,
-            names,
-            template: template.unbind(),
-            given: Mutex::default(),
-        })
+        Ok(ModelSide { class, names, template: template.unbind(), given: Mutex::default() })
     }
 
     /// A new set of the names of all fields but these; copying a set is faster than making one.
     pub fn fields_set<'py>(&self, py: Python<'py>, unset: &[usize]) -> PyResult<Bound<'py, PySet>> {
-        let mask = unset
-            .iter()
-            .fold(0, |mask, &place| mask | 1 << place.min(63));
+        let mask = unset.iter().fold(0, |mask, &place| mask | 1 << place.min(63));
         let make = || {
-            let given = self
-                .names
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| !unset.contains(place));
+            let given = self.names.iter().enumerate().filter(|(place, _)| !unset.contains(place));
             PySet::new(py, given.map(|(_, name)| name.bind(py)))
         };
         if self.names.len() > 63 {
@@ -122,14 +111,8 @@ impl Schema {
         root: NodeId,
         fingerprint: String,
     ) -> PyResult<Self> {
-        let mut builder = Builder {
-            nodes: &nodes,
-            functions: Vec::new(),
-        };
-        let mut plan = Plan {
-            nodes: Vec::with_capacity(nodes.len()),
-            root: builder.behind(root)?,
-        };
+        let mut builder = Builder { nodes: &nodes, functions: Vec::new() };
+        let mut plan = Plan { nodes: Vec::with_capacity(nodes.len()), root: builder.behind(root)? };
         let mut sides = Vec::with_capacity(nodes.len());
         for node in &nodes {
             let (node, side) = builder.node(node)?;
@@ -252,10 +235,7 @@ impl Builder<'_, '_> {
             "any" => Node::Any,
             "null" => Node::Null,
             "bool" => Node::Bool,
-            "int" => Node::Int {
-                min: part(1)?.extract()?,
-                max: part(2)?.extract()?,
-            },
+            "int" => Node::Int { min: part(1)?.extract()?, max: part(2)?.extract()? },
             "float" => {
                 let bound = |at: Option<f64>, open: bool| at.map(|at| Limit { at, open });
                 Node::Float {
@@ -264,10 +244,7 @@ impl Builder<'_, '_> {
                     inf_nan: part(5)?.extract()?,
                 }
             }
-            "str" => Node::Str {
-                min: part(1)?.extract()?,
-                max: limit(&part(2)?)?,
-            },
+            "str" => Node::Str { min: part(1)?.extract()?, max: limit(&part(2)?)? },
             "text" => Node::Text(text(&part(1)?.extract::<String>()?)?),
             "nullable" => Node::Nullable(self.behind(part(1)?.extract()?)?),
             "union" => Node::Union(self.all_behind(&part(1)?)?),
@@ -282,11 +259,7 @@ impl Builder<'_, '_> {
     }
 
     fn all_behind(&self, numbers: &Bound<'_, PyAny>) -> PyResult<Vec<NodeId>> {
-        numbers
-            .extract::<Vec<NodeId>>()?
-            .into_iter()
-            .map(|number| self.behind(number))
-            .collect()
+        numbers.extract::<Vec<NodeId>>()?.into_iter().map(|number| self.behind(number)).collect()
     }
 
     fn items(&self, spec: &Bound<'_, PyTuple>) -> PyResult<(Node, Side)> {
@@ -350,9 +323,7 @@ impl Builder<'_, '_> {
             "replace" => Rule::Replace,
             "longest" => Rule::Longest,
             other => {
-                return Err(SchemaError::new_err(format!(
-                    "there is no merge rule {other:?}"
-                )));
+                return Err(SchemaError::new_err(format!("there is no merge rule {other:?}")));
             }
         }))
     }
@@ -384,11 +355,7 @@ fn text(kind: &str) -> PyResult<Text> {
 /// A length limit; the largest number stands for none.
 fn limit(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let limit: u64 = value.extract()?;
-    Ok(if limit >= i64::MAX as u64 {
-        usize::MAX
-    } else {
-        limit as usize
-    })
+    Ok(if limit >= i64::MAX as u64 { usize::MAX } else { limit as usize })
 }
 
 /// The deepest nesting of a record.

@@ -84,10 +84,7 @@ pub fn unset_fields(
         let start = at + field.prefix.len();
         at = omem_core::json::scan::skip(record, start);
         if !given.contains(&field.name)? {
-            unset.push(Unset {
-                start: start as u32,
-                end: at as u32,
-            });
+            unset.push(Unset { start: start as u32, end: at as u32 });
         }
     }
     Ok(())

@@ -76,10 +76,7 @@ impl Snapshot {
     fn key_texts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(
             py,
-            self.inner
-                .iter()
-                .map(|entry| PyBytes::new(py, entry.key))
-                .collect::<Vec<_>>(),
+            self.inner.iter().map(|entry| PyBytes::new(py, entry.key)).collect::<Vec<_>>(),
         )
     }
 
@@ -121,12 +118,7 @@ impl SnapshotIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let pop = || {
-            self.block
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop()
-        };
+        let pop = || self.block.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(model) = pop() {
             return Ok(Some(model));
         }
@@ -139,11 +131,7 @@ impl SnapshotIterator {
     }
 
     fn __length_hint__(&self) -> usize {
-        let left = self
-            .block
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
+        let left = self.block.lock().unwrap_or_else(PoisonError::into_inner).len();
         let total = self.snapshot.get().inner.len();
         total.saturating_sub(self.next.load(Ordering::Relaxed)) + left
     }

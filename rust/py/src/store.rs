@@ -28,6 +28,9 @@ use crate::schema::Schema;
 use crate::slow::{self, Lossy};
 use crate::snapshot::Snapshot;
 
+/// Key texts.
+type Texts<'py> = Vec<Bound<'py, PyBytes>>;
+
 /// A store of its own, ready to take another one's place.
 #[pyclass(frozen, module = "omem._omem")]
 pub struct Prepared(Mutex<Option<omem_core::Store>>);
@@ -67,12 +70,7 @@ impl Store {
             "allow" => Lossy::Allow,
             other => return Err(PyValueError::new_err(format!("lossy={other:?}"))),
         };
-        Ok(Store {
-            schema,
-            key,
-            lossy,
-            inner: Mutex::default(),
-        })
+        Ok(Store { schema, key, lossy, inner: Mutex::default() })
     }
 
     fn __len__(&self) -> usize {
@@ -114,14 +112,7 @@ impl Store {
     ) -> PyResult<Change> {
         let store = Arc::clone(&self.lock());
         let strategy = strategy_of(strategy, lists)?;
-        self.fold_onto(
-            py,
-            &store,
-            batch.take()?,
-            strategy,
-            defaults_unset,
-            progress,
-        )
+        self.fold_onto(py, &store, batch.take()?, strategy, defaults_unset, progress)
     }
 
     /// The models of each key that takes a merge: the existing one first, then those of the batch.
@@ -189,15 +180,8 @@ impl Store {
                         key_from_text(py, results.bytes(result.key))?.repr()?,
                     )));
                 }
-                let shift = |span: Span| Span {
-                    chunk: first_chunk + span.chunk,
-                    ..span
-                };
-                item = Item {
-                    record: shift(result.record),
-                    key: shift(result.key),
-                    ..result
-                };
+                let shift = |span: Span| Span { chunk: first_chunk + span.chunk, ..span };
+                item = Item { record: shift(result.record), key: shift(result.key), ..result };
                 let same =
                     slot.is_some_and(|slot| store.record(slot) == results.bytes(result.record));
                 let merges = items.len() - usize::from(slot.is_none());
@@ -259,22 +243,17 @@ impl Store {
     }
 
     /// Reads the records of a file; nothing is stored yet.
-    #[pyo3(signature = (path, restore, all=false, skip=false, progress=None))]
+    #[pyo3(signature = (path, restore, all_records=false, skip=false, progress=None))]
     fn read(
         &self,
         py: Python<'_>,
         path: PathBuf,
         restore: &Bound<'_, PyAny>,
-        all: bool,
+        all_records: bool,
         skip: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Loaded> {
-        let options = read::Options {
-            restore,
-            all,
-            skip,
-            progress,
-        };
+        let options = read::Options { restore, all: all_records, skip, progress };
         read::read(py, self.schema.get(), &self.key, path, &options)
     }
 
@@ -290,9 +269,7 @@ impl Store {
         let batch = loaded.take()?;
         let strategy = strategy_of(strategy, lists)?;
         let current = Arc::clone(&self.lock());
-        let built = py
-            .detach(|| current.prepare(Changes::from(batch)))
-            .map_err(to_py)?;
+        let built = py.detach(|| current.prepare(Changes::from(batch))).map_err(to_py)?;
         let (store, merged) = match built {
             Ok(store) => (store, 0),
             Err(changes) => {
@@ -318,11 +295,7 @@ impl Store {
 
     /// Puts a prepared store in the place of what is there.
     fn swap(&self, prepared: &Prepared) -> PyResult<()> {
-        let fresh = prepared
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let fresh = prepared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fresh = fresh.ok_or_else(|| PyValueError::new_err("this store was used already"))?;
         self.mutate(|store| *store = fresh);
         Ok(())
@@ -346,9 +319,7 @@ impl Store {
         }
         // The record is copied out: decoding may call Python, which may come back here.
         let record = self.lock().get(&text, key::hash(&text)).map(<[u8]>::to_vec);
-        record
-            .map(|record| decode(self.schema.get(), py, &record))
-            .transpose()
+        record.map(|record| decode(self.schema.get(), py, &record)).transpose()
     }
 
     /// Whether there is an entity of a key.
@@ -373,12 +344,7 @@ impl Store {
     fn take_changes<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<(
-        bool,
-        Snapshot,
-        Vec<Bound<'py, PyBytes>>,
-        Vec<Bound<'py, PyBytes>>,
-    )> {
+    ) -> PyResult<(bool, Snapshot, Texts<'py>, Texts<'py>)> {
         let (snapshot, changed) = self
             .mutate(|store| {
                 let snapshot = store.snapshot()?;
@@ -386,37 +352,22 @@ impl Store {
             })
             .map_err(to_py)?;
         let bytes = |text: &[u8]| PyBytes::new(py, text);
-        let upserted = changed
-            .upserted
-            .iter()
-            .map(|&slot| bytes(snapshot.key(slot)))
-            .collect();
+        let upserted = changed.upserted.iter().map(|&slot| bytes(snapshot.key(slot))).collect();
         let removed = changed.removed.iter().map(|key| bytes(key)).collect();
-        let snapshot = Snapshot {
-            schema: self.schema.clone_ref(py),
-            inner: Arc::new(snapshot),
-        };
+        let snapshot = Snapshot { schema: self.schema.clone_ref(py), inner: Arc::new(snapshot) };
         Ok((changed.all, snapshot, upserted, removed))
     }
 
     /// The entity of a key text.
     fn get_text(&self, py: Python<'_>, key_text: &[u8]) -> PyResult<Option<Py<PyAny>>> {
-        let record = self
-            .lock()
-            .get(key_text, key::hash(key_text))
-            .map(<[u8]>::to_vec);
-        record
-            .map(|record| decode(self.schema.get(), py, &record))
-            .transpose()
+        let record = self.lock().get(key_text, key::hash(key_text)).map(<[u8]>::to_vec);
+        record.map(|record| decode(self.schema.get(), py, &record)).transpose()
     }
 
     /// The store as it is now.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         let inner = Arc::new(self.core_snapshot()?);
-        Ok(Snapshot {
-            schema: self.schema.clone_ref(py),
-            inner,
-        })
+        Ok(Snapshot { schema: self.schema.clone_ref(py), inner })
     }
 
     /// Bytes of live records and keys, of all chunks, and of everything else.
@@ -484,15 +435,12 @@ impl Store {
     ) -> PyResult<()> {
         let schema = self.schema.get();
         let node = schema.plan.nodes.iter().find_map(|node| match node {
-            Node::Model(model) => model
-                .fields
-                .iter()
-                .find(|field| field.rule == Some(Rule::Custom(index))),
+            Node::Model(model) => {
+                model.fields.iter().find(|field| field.rule == Some(Rule::Custom(index)))
+            }
             _ => None,
         });
-        let node = node
-            .ok_or_else(|| PyValueError::new_err("no such rule"))?
-            .node;
+        let node = node.ok_or_else(|| PyValueError::new_err("no such rule"))?.node;
         let function = schema.functions[index as usize].bind(py);
         let merged = function.call1((
             decode_value(schema, py, node, existing)?,
@@ -544,15 +492,9 @@ fn strategy_of(strategy: &str, lists: &str) -> PyResult<Strategy> {
     Ok(match (strategy, lists) {
         ("keep_existing", _) => Strategy::KeepExisting,
         ("keep_incoming", _) => Strategy::KeepIncoming,
-        ("merge_field", "union") => Strategy::MergeField {
-            lists: Lists::Union,
-        },
-        ("merge_field", "append") => Strategy::MergeField {
-            lists: Lists::Append,
-        },
-        ("merge_field", "replace") => Strategy::MergeField {
-            lists: Lists::Replace,
-        },
+        ("merge_field", "union") => Strategy::MergeField { lists: Lists::Union },
+        ("merge_field", "append") => Strategy::MergeField { lists: Lists::Append },
+        ("merge_field", "replace") => Strategy::MergeField { lists: Lists::Replace },
         other => return Err(PyValueError::new_err(format!("no strategy {other:?}"))),
     })
 }
@@ -573,7 +515,5 @@ fn grouped(batch: &omem_core::Batch) -> Vec<Vec<usize>> {
 
 /// How many threads long work may use.
 pub fn threads() -> usize {
-    std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(8)
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }

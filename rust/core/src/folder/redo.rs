@@ -45,11 +45,7 @@ impl Redo {
     pub(super) fn of(folder: &Path, layout: &Layout) -> Result<Redo> {
         let target = disk::resolve(&folder.join(layout.manifest))?;
         let [temporary, commit] = ["tmp", "commit"].map(|end| layout.beside(&target, end));
-        let manifest = Manifest {
-            target,
-            temporary,
-            commit,
-        };
+        let manifest = Manifest { target, temporary, commit };
         let mut members = Vec::new();
         let mut folders = Vec::new();
         let mut parents = vec![disk::parent(&manifest.target).to_path_buf()];
@@ -66,23 +62,13 @@ impl Redo {
             }
             members.push(place);
         }
-        Ok(Redo {
-            members,
-            manifest,
-            parents,
-            folders,
-        })
+        Ok(Redo { members, manifest, parents, folders })
     }
 
     /// Whether an earlier dump left something behind.
     pub(super) fn is_needed(&self) -> Result<bool> {
-        let Manifest {
-            temporary, commit, ..
-        } = &self.manifest;
-        let staged = self
-            .members
-            .iter()
-            .flat_map(|place| [&place.new, &place.gone]);
+        let Manifest { temporary, commit, .. } = &self.manifest;
+        let staged = self.members.iter().flat_map(|place| [&place.new, &place.gone]);
         for path in staged.chain([temporary, commit]) {
             if disk::exists(path)? {
                 return Ok(true);
@@ -93,11 +79,7 @@ impl Redo {
 
     /// Finishes a committed dump, removes an uncommitted one.
     pub(super) fn recover(&self) -> Result<()> {
-        if disk::exists(&self.manifest.commit)? {
-            self.finish(&self.open()?)
-        } else {
-            self.sweep()
-        }
+        if disk::exists(&self.manifest.commit)? { self.finish(&self.open()?) } else { self.sweep() }
     }
 
     /// Step 4 of the protocol.
@@ -122,9 +104,7 @@ impl Redo {
             disk::remove(&place.gone)?;
         }
         disk::remove(&self.manifest.temporary)?;
-        self.folders
-            .iter()
-            .try_for_each(|folder| disk::remove_empty_directory(folder))
+        self.folders.iter().try_for_each(|folder| disk::remove_empty_directory(folder))
     }
 
     /// Opens the directories.

@@ -17,11 +17,7 @@ type Members = &'static [&'static str];
 const ALL: Members = MEMORY.members;
 const DATA: Members = &["memory.json"];
 const LEDGER: Members = &["memory.json", "sources.json"];
-const INDEXED: Members = &[
-    "memory.json",
-    "faiss_index/index.faiss",
-    "faiss_index/docstore.pkl",
-];
+const INDEXED: Members = &["memory.json", "faiss_index/index.faiss", "faiss_index/docstore.pkl"];
 
 fn dump(folder: &Path, name: &str, members: Members) -> Result<Option<Error>> {
     let mut writer = FolderWriter::open(folder, &MEMORY, &mut |_, _| true)?;
@@ -75,13 +71,7 @@ fn files(folder: &Path) -> Vec<String> {
             if path.is_dir() {
                 open.push(path);
             } else {
-                found.push(
-                    path.strip_prefix(folder)
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .to_owned(),
-                );
+                found.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
@@ -110,11 +100,7 @@ fn stopped<T>(stop: usize, dies: bool, work: impl FnOnce() -> T) -> (T, usize) {
         move |_, _| {
             let step = count.replace(count.get() + 1);
             let fails = step == stop || dies && step > stop;
-            if fails {
-                Err(io::Error::from_raw_os_error(libc::EIO))
-            } else {
-                Ok(())
-            }
+            if fails { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
         },
         work,
     );
@@ -185,11 +171,7 @@ fn fails_at_every_step() {
             if let Some(old) = old {
                 dump(&folder, "old", old).unwrap();
             }
-            let before = if old.is_some() {
-                files(&folder)
-            } else {
-                Vec::new()
-            };
+            let before = if old.is_some() { files(&folder) } else { Vec::new() };
             let (result, steps) = stopped(stop, false, || dump(&folder, "new", new));
             match result {
                 Ok(_) => assert_eq!(read(&folder), expected("new", new)),
@@ -198,14 +180,7 @@ fn fails_at_every_step() {
                         read(&folder),
                         old.map_or_else(BTreeMap::new, |old| expected("old", old))
                     );
-                    assert_eq!(
-                        if folder.exists() {
-                            files(&folder)
-                        } else {
-                            Vec::new()
-                        },
-                        before
-                    );
+                    assert_eq!(if folder.exists() { files(&folder) } else { Vec::new() }, before);
                 }
             }
             if steps <= stop {
@@ -219,11 +194,7 @@ fn fails_at_every_step() {
 fn an_uncommitted_dump_is_removed_by_a_reader() {
     let root = tempfile::tempdir().unwrap();
     dump(root.path(), "old", DATA).unwrap();
-    for name in [
-        ".memory.json.omem-new",
-        ".sources.json.omem-gone",
-        ".metadata.json.omem-tmp",
-    ] {
+    for name in [".memory.json.omem-new", ".sources.json.omem-gone", ".metadata.json.omem-tmp"] {
         fs::write(root.path().join(name), "stale").unwrap();
     }
     assert_eq!(read(root.path()), expected("old", DATA));
@@ -243,23 +214,13 @@ fn links_are_followed() {
         dump(&folder, "old", ALL).unwrap();
         let (_, steps) = stopped(stop, true, || dump(&folder, "new", INDEXED));
         let seen = read(&folder);
-        assert!(
-            seen == expected("old", ALL) || seen == expected("new", INDEXED),
-            "{seen:?}"
-        );
-        assert!(
-            fs::symlink_metadata(folder.join("memory.json"))
-                .unwrap()
-                .is_symlink()
-        );
+        assert!(seen == expected("old", ALL) || seen == expected("new", INDEXED), "{seen:?}");
+        assert!(fs::symlink_metadata(folder.join("memory.json")).unwrap().is_symlink());
         if steps <= stop {
             break;
         }
     }
-    assert_eq!(
-        files(&far),
-        ["data", "index/docstore.pkl", "index/index.faiss", "meta"]
-    );
+    assert_eq!(files(&far), ["data", "index/docstore.pkl", "index/index.faiss", "meta"]);
 }
 
 #[test]
@@ -270,10 +231,7 @@ fn a_member_that_cannot_be_replaced_is_an_error_before_anything_changes() {
     for members in [DATA, LEDGER] {
         assert!(dump(root.path(), "new", members).is_err());
         assert_eq!(files(root.path()), ["memory.json", "metadata.json"]);
-        assert_eq!(
-            fs::read_to_string(root.path().join("memory.json")).unwrap(),
-            "old"
-        );
+        assert_eq!(fs::read_to_string(root.path().join("memory.json")).unwrap(), "old");
     }
 }
 
@@ -290,12 +248,7 @@ fn names_that_are_no_member_are_refused() {
 fn a_member_that_was_not_ended_is_not_part_of_the_dump() {
     let root = tempfile::tempdir().unwrap();
     let mut writer = FolderWriter::open(root.path(), &MEMORY, &mut |_, _| true).unwrap();
-    writer
-        .stage("memory.json")
-        .unwrap()
-        .draft()
-        .write(b"half")
-        .unwrap();
+    writer.stage("memory.json").unwrap().draft().write(b"half").unwrap();
     writer.commit(b"new").unwrap();
     assert_eq!(read(root.path()), expected("new", &[]));
 }
@@ -339,11 +292,7 @@ fn readers_never_see_a_mix() {
                 for _ in 0..150 {
                     let seen = read(folder);
                     let known = [("first", ALL), ("left", ALL), ("right", LEDGER)];
-                    assert!(
-                        known
-                            .iter()
-                            .any(|(name, members)| seen == expected(name, members))
-                    );
+                    assert!(known.iter().any(|(name, members)| seen == expected(name, members)));
                 }
             });
         }
@@ -364,10 +313,7 @@ fn everything_is_synced_before_it_is_relied_on() {
         steps.borrow_mut().push(format!("{action} {name}"));
         Ok(())
     };
-    hooked(seen, || {
-        dump(&folder, "new", &["memory.json", "faiss_index/docstore.pkl"])
-    })
-    .unwrap();
+    hooked(seen, || dump(&folder, "new", &["memory.json", "faiss_index/docstore.pkl"])).unwrap();
     let expected = "remove faiss_index\n\
         create .memory.json.omem-new\n\
         set the mode of .memory.json.omem-new\n\

@@ -55,11 +55,7 @@ impl FolderWriter {
     /// [`Error::Io`].
     pub fn stage(&mut self, name: &str) -> Result<StagedFile<'_>> {
         let (member, draft) = self.begin(name)?;
-        Ok(StagedFile {
-            writer: self,
-            member,
-            draft,
-        })
+        Ok(StagedFile { writer: self, member, draft })
     }
 
     /// Begins a member that is written by its path; [`adopt`](FolderWriter::adopt) ends it.
@@ -67,8 +63,7 @@ impl FolderWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn stage_path(&mut self, name: &str) -> Result<PathBuf> {
-        self.begin(name)
-            .map(|(_, draft)| draft.path().to_path_buf())
+        self.begin(name).map(|(_, draft)| draft.path().to_path_buf())
     }
 
     /// Ends a member that was written by its path.
@@ -106,11 +101,7 @@ impl FolderWriter {
                 disk::create(&place.gone, 0o666)?;
             }
         }
-        let Manifest {
-            target,
-            temporary,
-            commit,
-        } = &redo.manifest;
+        let Manifest { target, temporary, commit } = &redo.manifest;
         let mut draft = Draft::create(temporary.clone(), target)?;
         draft.write(manifest)?;
         draft.sync()?;
@@ -120,10 +111,7 @@ impl FolderWriter {
         // Until it is known whether the commit is durable, what it needs must stay.
         self.keep = true;
         if let Err(error) = directories.sync_manifest() {
-            if disk::rename(commit, temporary)
-                .and_then(|()| directories.sync_manifest())
-                .is_ok()
-            {
+            if disk::rename(commit, temporary).and_then(|()| directories.sync_manifest()).is_ok() {
                 self.keep = false;
             }
             return Err(error);
@@ -145,8 +133,7 @@ impl FolderWriter {
         let member = self.member(name)?;
         self.ready.retain(|ready| *ready != member);
         let place = Place::of(&self.folder, self.layout, member)?;
-        self.created
-            .extend(disk::create_directories(disk::parent(&place.target))?);
+        self.created.extend(disk::create_directories(disk::parent(&place.target))?);
         Ok((member, Draft::create(place.new, &place.target)?))
     }
 }

@@ -52,10 +52,7 @@ pub fn end(text: &[u8], at: usize) -> Option<usize> {
 
 fn digits(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
-    at + rest
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(rest.len())
+    at + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
 }
 
 /// The end of the canonical integer that begins at `at`: no `-0`, no leading zero, no fraction.
@@ -110,28 +107,13 @@ mod tests {
 
     #[test]
     fn floats_that_are_canonical_are_exactly_those_that_are_written() {
-        for text in [
-            "0.0",
-            "-0.0",
-            "1.5",
-            "100.0",
-            "1e16",
-            "1e-7",
-            "123456789012345.0",
-            "0.1",
-        ] {
+        for text in ["0.0", "-0.0", "1.5", "100.0", "1e16", "1e-7", "123456789012345.0", "0.1"] {
             let value: f64 = text.parse().unwrap();
             let mut out = Vec::new();
             write_f64(&mut out, value);
-            assert_eq!(
-                end_float(text.as_bytes(), 0).is_some(),
-                out == text.as_bytes(),
-                "{text}"
-            );
+            assert_eq!(end_float(text.as_bytes(), 0).is_some(), out == text.as_bytes(), "{text}");
         }
-        for text in [
-            "1", "1.", "1.50", "01.0", "1E5", "+1.0", ".5", "1e5", "1.0e0", "-",
-        ] {
+        for text in ["1", "1.", "1.50", "01.0", "1E5", "+1.0", ".5", "1e5", "1.0e0", "-"] {
             assert_eq!(end_float(text.as_bytes(), 0), None, "{text}");
         }
     }
@@ -146,11 +128,7 @@ mod tests {
             ("1.0", false),
             ("1e3", false),
         ] {
-            assert_eq!(
-                end_int(text.as_bytes(), 0) == Some(text.len()),
-                canonical,
-                "{text}"
-            );
+            assert_eq!(end_int(text.as_bytes(), 0) == Some(text.len()), canonical, "{text}");
         }
     }
 }

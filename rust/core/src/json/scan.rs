@@ -11,10 +11,7 @@ pub const MAX_DEPTH: usize = 199;
 pub fn white(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-    at + rest
-        .iter()
-        .position(|byte| !blank(byte))
-        .unwrap_or(rest.len())
+    at + rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len())
 }
 
 /// The end of the value that begins at `at` in trusted canonical text.
@@ -168,18 +165,10 @@ fn string_end(text: &[u8], at: usize) -> std::result::Result<usize, (&'static st
 }
 
 fn scalar(text: &[u8], at: usize) -> Option<usize> {
-    const WORDS: [&[u8]; 6] = [
-        b"true",
-        b"false",
-        b"null",
-        b"NaN",
-        b"Infinity",
-        b"-Infinity",
-    ];
+    const WORDS: [&[u8]; 6] = [b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity"];
     let rest = &text[at..];
     let word = WORDS.iter().find(|word| rest.starts_with(word));
-    word.map(|word| at + word.len())
-        .or_else(|| number::end(text, at))
+    word.map(|word| at + word.len()).or_else(|| number::end(text, at))
 }
 
 /// Where in the value that begins at `from` the offset lies, as `$.field[3]`.

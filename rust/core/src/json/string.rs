@@ -15,10 +15,7 @@ use crate::error::{Error, Result};
 #[inline]
 pub fn special(text: &[u8], at: usize) -> usize {
     let mut here = at;
-    while let Some([low, high]) = text
-        .get(here..)
-        .and_then(|rest| rest.as_chunks().0.get(..2))
-    {
+    while let Some([low, high]) = text.get(here..).and_then(|rest| rest.as_chunks().0.get(..2)) {
         let hits = hits(*low) | hits(*high) << 16;
         if hits != 0 {
             return here + hits.trailing_zeros() as usize;
@@ -133,16 +130,11 @@ pub fn write_escape(out: &mut Vec<u8>, byte: u8) {
 /// # Errors
 /// [`Error::Json`] for an escape that is none and for half a surrogate pair.
 pub fn unescape(body: &[u8]) -> Result<Cow<'_, str>> {
-    let fault = |what: &str, at: usize| Error::Json {
-        what: what.to_owned(),
-        at,
-        path: "$".to_owned(),
-    };
+    let fault =
+        |what: &str, at: usize| Error::Json { what: what.to_owned(), at, path: "$".to_owned() };
     let Some(first) = memchr::memchr(b'\\', body) else {
         let text = simdutf8::basic::from_utf8(body);
-        return text
-            .map(Cow::Borrowed)
-            .map_err(|_| fault("a string that is not UTF-8", 0));
+        return text.map(Cow::Borrowed).map_err(|_| fault("a string that is not UTF-8", 0));
     };
     let mut out = Vec::new();
     crate::error::reserve(&mut out, body.len())?;
@@ -159,9 +151,7 @@ pub fn unescape(body: &[u8]) -> Result<Cow<'_, str>> {
         }
     }
     out.extend_from_slice(body.get(from..).unwrap_or_default());
-    String::from_utf8(out)
-        .map(Cow::Owned)
-        .map_err(|_| fault("a string that is not UTF-8", 0))
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| fault("a string that is not UTF-8", 0))
 }
 
 /// The character of the escape that this text begins with, and the escape's length.
@@ -196,9 +186,7 @@ fn hex4(digits: &[u8]) -> Option<u32> {
     if digits.len() != 4 {
         return None;
     }
-    digits.iter().try_fold(0, |value, &digit| {
-        char::from(digit)
-            .to_digit(16)
-            .map(|digit| value * 16 + digit)
-    })
+    digits
+        .iter()
+        .try_fold(0, |value, &digit| char::from(digit).to_digit(16).map(|digit| value * 16 + digit))
 }

@@ -101,12 +101,7 @@ pub fn fold(
     let alone = batch.items.len() < ALONE || merger.has_custom_rule();
     let threads = if alone { 1 } else { options.threads.max(1) };
     let mut runs = fold.runs(threads, custom, options.progress)?;
-    let mut steps = Steps {
-        fold: &fold,
-        custom,
-        judge: options.judge,
-        failed: Vec::new(),
-    };
+    let mut steps = Steps { fold: &fold, custom, judge: options.judge, failed: Vec::new() };
     for run in &mut runs {
         for (place, done) in run.done.iter_mut().enumerate() {
             steps.settle(groups.get(run.first + place), done, &mut run.out)?;
@@ -114,15 +109,9 @@ pub fn fold(
     }
     let mut failed = steps.failed;
     failed.sort_by_key(|failed| failed.item);
-    let mut folded = Folded {
-        failed,
-        ..Folded::default()
-    };
+    let mut folded = Folded { failed, ..Folded::default() };
     let mut chunks = Vec::new();
-    reserve(
-        &mut chunks,
-        runs.iter().map(|run| run.out.chunks.len()).sum(),
-    )?;
+    reserve(&mut chunks, runs.iter().map(|run| run.out.chunks.len()).sum())?;
     for run in runs {
         let first = (batch.chunks.len() + chunks.len()) as u32;
         for (done, items) in run.done.iter().zip(groups.iter().skip(run.first)) {
@@ -132,22 +121,14 @@ pub fn fold(
                 Record::Kept | Record::Open => continue,
                 Record::Item(item) => batch.items[item as usize],
                 Record::Built(span, key) => {
-                    let record = Span {
-                        chunk: first + span.chunk,
-                        ..span
-                    };
+                    let record = Span { chunk: first + span.chunk, ..span };
                     let within = |(start, end)| Span {
                         start: record.start + start,
                         len: end - start,
                         ..record
                     };
                     let key = key.map_or(first_item.key, within);
-                    Item {
-                        record,
-                        key,
-                        unset: (0, 0),
-                        ..first_item
-                    }
+                    Item { record, key, unset: (0, 0), ..first_item }
                 }
             };
             match done.slot {
@@ -245,11 +226,7 @@ impl<'f> Fold<'f> {
         };
         let other = |part: &Range<usize>| self.run(part.clone(), &mut missing, None);
         thread::scope(|scope| {
-            let spawn = |part| {
-                thread::Builder::new()
-                    .spawn_scoped(scope, move || other(part))
-                    .ok()
-            };
+            let spawn = |part| thread::Builder::new().spawn_scoped(scope, move || other(part)).ok();
             let handles: Vec<_> = others.iter().map(spawn).collect();
             let mut runs = vec![self.run(first.clone(), custom, progress)];
             for (part, handle) in others.iter().zip(handles) {
@@ -270,24 +247,17 @@ impl<'f> Fold<'f> {
         custom: &mut Custom<'_>,
         mut progress: Option<&mut Progress<'_>>,
     ) -> Result<Run> {
-        let mut run = Run {
-            first: part.start,
-            done: Vec::new(),
-            out: Batch::default(),
-        };
+        let mut run = Run { first: part.start, done: Vec::new(), out: Batch::default() };
         let done = || {
             reserve(&mut run.done, part.len())?;
             let mut parts = Vec::new();
             let (mut bytes, mut records) = (0, 0);
             for group in part {
                 let items = self.groups.get(group);
-                run.done
-                    .push(self.group(items, &mut run.out, custom, &mut parts)?);
+                run.done.push(self.group(items, &mut run.out, custom, &mut parts)?);
                 records += items.len() as u64;
-                bytes += items
-                    .iter()
-                    .map(|&item| u64::from(self.item(item).record.len))
-                    .sum::<u64>();
+                bytes +=
+                    items.iter().map(|&item| u64::from(self.item(item).record.len)).sum::<u64>();
                 if bytes >= STRIDE {
                     if self.pace.stop.load(Relaxed) {
                         break;
@@ -295,10 +265,7 @@ impl<'f> Fold<'f> {
                     let all_bytes = self.pace.bytes.fetch_add(bytes, Relaxed) + bytes;
                     let all_records = self.pace.records.fetch_add(records, Relaxed) + records;
                     (bytes, records) = (0, 0);
-                    if progress
-                        .as_mut()
-                        .is_some_and(|progress| !progress(all_bytes, all_records))
-                    {
+                    if progress.as_mut().is_some_and(|progress| !progress(all_bytes, all_records)) {
                         return Err(Error::Interrupted);
                     }
                 }
@@ -375,18 +342,8 @@ impl<'f> Fold<'f> {
         parts: &mut Vec<(usize, usize)>,
     ) -> Result<Done> {
         let (slot, base, rest) = self.base(items);
-        let base_record = if slot.is_some() {
-            Record::Kept
-        } else {
-            Record::Item(items[0])
-        };
-        let mut done = Done {
-            slot,
-            record: base_record,
-            doubtful: false,
-            merged: 0,
-            unchanged: 0,
-        };
+        let base_record = if slot.is_some() { Record::Kept } else { Record::Item(items[0]) };
+        let mut done = Done { slot, record: base_record, doubtful: false, merged: 0, unchanged: 0 };
         match self.merger.strategy {
             Strategy::KeepExisting => done.unchanged = rest.len() as u32,
             Strategy::KeepIncoming => {
@@ -435,11 +392,7 @@ impl<'f> Fold<'f> {
 
 impl Done {
     pub(super) fn count(&mut self, changed: bool) {
-        *(if changed {
-            &mut self.merged
-        } else {
-            &mut self.unchanged
-        }) += 1;
+        *(if changed { &mut self.merged } else { &mut self.unchanged }) += 1;
     }
 }
 
@@ -457,9 +410,7 @@ pub(super) fn build(
         return Ok(None);
     }
     let count = |bytes: usize| {
-        u32::try_from(bytes).map_err(|_| Error::TooLarge {
-            what: "a record holds at most 4 GiB",
-        })
+        u32::try_from(bytes).map_err(|_| Error::TooLarge { what: "a record holds at most 4 GiB" })
     };
     let (len, start) = (count(bytes.len() - start)?, count(start)?);
     append(bytes, b",\n")?;

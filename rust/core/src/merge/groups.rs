@@ -24,9 +24,8 @@ impl Groups {
     /// [`Error::OutOfMemory`], [`Error::TooLarge`].
     pub fn of(batch: &Batch) -> Result<Self> {
         let count = batch.items.len();
-        u32::try_from(count).map_err(|_| Error::TooLarge {
-            what: "a batch holds 2^32 - 1 items",
-        })?;
+        u32::try_from(count)
+            .map_err(|_| Error::TooLarge { what: "a batch holds 2^32 - 1 items" })?;
         // The first item of each group.
         let mut firsts: Vec<u32> = Vec::new();
         let mut group_of: Vec<u32> = Vec::new();
@@ -42,9 +41,7 @@ impl Groups {
             let rehash = |&group: &u32| first_of(group).hash;
             table
                 .try_reserve(1, rehash)
-                .map_err(|_| Error::OutOfMemory {
-                    bytes: count * size_of::<u32>(),
-                })?;
+                .map_err(|_| Error::OutOfMemory { bytes: count * size_of::<u32>() })?;
             let group = match table.entry(item.hash, same, rehash) {
                 Entry::Occupied(entry) => *entry.get(),
                 Entry::Vacant(entry) => {
@@ -116,13 +113,8 @@ impl Groups {
             let share = (total * run / runs) as u32;
             self.starts[..count].partition_point(|&start| start < share)
         };
-        (0..runs).map(move |run| {
-            start_of(run)..if run + 1 == runs {
-                count
-            } else {
-                start_of(run + 1)
-            }
-        })
+        (0..runs)
+            .map(move |run| start_of(run)..if run + 1 == runs { count } else { start_of(run + 1) })
     }
 }
 
@@ -135,20 +127,11 @@ mod tests {
         let mut batch = Batch::default();
         for &key in keys {
             let (chunk, bytes) = batch.open_keys().unwrap();
-            let span = Span {
-                chunk,
-                start: bytes.len() as u32,
-                len: 1,
-            };
+            let span = Span { chunk, start: bytes.len() as u32, len: 1 };
             bytes.push(key);
             // Every hash collides with others.
             let hash = u64::from(key % 3);
-            batch.items.push(Item {
-                record: span,
-                key: span,
-                hash,
-                unset: (0, 0),
-            });
+            batch.items.push(Item { record: span, key: span, hash, unset: (0, 0) });
         }
         batch
     }
@@ -167,11 +150,7 @@ mod tests {
             let groups = Groups::of(&batch(keys)).unwrap();
             for runs in 1..5 {
                 let covered: Vec<usize> = groups.cut(runs).flatten().collect();
-                assert_eq!(
-                    covered,
-                    (0..groups.len()).collect::<Vec<_>>(),
-                    "{keys:?} {runs}"
-                );
+                assert_eq!(covered, (0..groups.len()).collect::<Vec<_>>(), "{keys:?} {runs}");
             }
         }
     }

@@ -116,12 +116,7 @@ impl<'a> Merger<'a> {
             Strategy::MergeField { lists } => lists,
             _ => Lists::Union,
         };
-        Merger {
-            plan,
-            strategy,
-            lists,
-            free: free(plan),
-        }
+        Merger { plan, strategy, lists, free: free(plan) }
     }
 
     /// The node that decides about values whose JSON begins with `kind`.
@@ -162,10 +157,7 @@ pub fn merge_pair<'a>(
         }
         Strategy::KeepIncoming => {
             append(out, incoming)?;
-            Ok(Merged {
-                changed: existing != incoming,
-                doubtful: false,
-            })
+            Ok(Merged { changed: existing != incoming, doubtful: false })
         }
         Strategy::MergeField { .. } => {
             let mut value = Value::Raw(existing);
@@ -174,15 +166,8 @@ pub fn merge_pair<'a>(
                 Some(custom) => custom,
                 None => &mut missing,
             };
-            let merged = observe(
-                merger,
-                &mut value,
-                incoming,
-                unobserved,
-                custom,
-                &mut Vec::new(),
-            )
-            .map_err(|failure| failure.of_item(0))?;
+            let merged = observe(merger, &mut value, incoming, unobserved, custom, &mut Vec::new())
+                .map_err(|failure| failure.of_item(0))?;
             value.write(out)?;
             Ok(merged)
         }
@@ -191,10 +176,7 @@ pub fn merge_pair<'a>(
 
 /// Stands in where no function was given.
 fn missing(_: u32, _: &[u8], _: &[u8], _: &mut Vec<u8>) -> Result<()> {
-    Err(Error::Merge {
-        item: 0,
-        what: "the rule's function is missing".into(),
-    })
+    Err(Error::Merge { item: 0, what: "the rule's function is missing".into() })
 }
 
 /// Merges one more record into a value.
@@ -208,15 +190,7 @@ fn observe<'a>(
 ) -> Outcome<Merged> {
     parts.clear();
     let merged = Merged::default();
-    let mut walk = Walk {
-        merger,
-        record,
-        unobserved,
-        passed: 0,
-        custom,
-        parts,
-        merged,
-    };
+    let mut walk = Walk { merger, record, unobserved, passed: 0, custom, parts, merged };
     walk.value(Some(merger.plan.root), value, (0, record.len()), 0)?;
     Ok(walk.merged)
 }
@@ -229,9 +203,7 @@ fn leaf(plan: &Plan, node: NodeId, kind: u8) -> Option<&Node> {
         match plan.nodes.get(id as usize)? {
             Node::Nullable(inner) => id = *inner,
             Node::Union(variants) => {
-                id = *variants
-                    .iter()
-                    .find(|&&variant| may_begin(plan, variant, kind))?;
+                id = *variants.iter().find(|&&variant| may_begin(plan, variant, kind))?;
             }
             node => return Some(node),
         }
@@ -331,10 +303,7 @@ struct Conflict {
 
 impl Conflict {
     fn of(what: impl Into<String>) -> Box<Failure> {
-        Box::new(Failure::Conflict(Conflict {
-            what: what.into(),
-            path: String::new(),
-        }))
+        Box::new(Failure::Conflict(Conflict { what: what.into(), path: String::new() }))
     }
 
     fn unreadable() -> Box<Failure> {
@@ -354,10 +323,9 @@ impl Failure {
 
     fn of_item(self, item: usize) -> Error {
         match self {
-            Failure::Conflict(Conflict { what, path }) => Error::Merge {
-                item,
-                what: format!("{what} (${path})"),
-            },
+            Failure::Conflict(Conflict { what, path }) => {
+                Error::Merge { item, what: format!("{what} (${path})") }
+            }
             Failure::Fatal(error) => error,
         }
     }

@@ -43,21 +43,12 @@ impl<'a> Number<'a> {
             [b'e' | b'E', rest @ ..] => exponent(rest)?,
             _ => return None,
         };
-        Some(Number {
-            negative,
-            whole,
-            fraction,
-            exponent: written - fraction.len() as i64,
-        })
+        Some(Number { negative, whole, fraction, exponent: written - fraction.len() as i64 })
     }
 
     /// The digits, without leading zeros.
     fn significant(&self) -> impl Iterator<Item = u8> + use<'a> {
-        self.whole
-            .iter()
-            .chain(self.fraction)
-            .copied()
-            .skip_while(|&digit| digit == b'0')
+        self.whole.iter().chain(self.fraction).copied().skip_while(|&digit| digit == b'0')
     }
 
     /// The exponent of the first significant digit; `None` for zero.
@@ -92,11 +83,7 @@ impl<'a> Number<'a> {
                 }
             }
         });
-        if ours < 0 {
-            magnitude.reverse()
-        } else {
-            magnitude
-        }
+        if ours < 0 { magnitude.reverse() } else { magnitude }
     }
 
     /// The digits from the power of ten `low` up, least first.
@@ -104,13 +91,7 @@ impl<'a> Number<'a> {
         let mut digits = Vec::new();
         reserve(&mut digits, len)?;
         digits.resize(usize::try_from(self.exponent - low).unwrap_or(0), 0);
-        digits.extend(
-            self.fraction
-                .iter()
-                .rev()
-                .chain(self.whole.iter().rev())
-                .map(|d| d - b'0'),
-        );
+        digits.extend(self.fraction.iter().rev().chain(self.whole.iter().rev()).map(|d| d - b'0'));
         digits.resize(len.max(digits.len()), 0);
         Ok(digits)
     }
@@ -164,11 +145,7 @@ impl Sum {
         if sum == [0] && left.negative != right.negative {
             negative = false;
         }
-        Ok(Some(Sum {
-            negative,
-            digits: sum,
-            exponent: low,
-        }))
+        Ok(Some(Sum { negative, digits: sum, exponent: low }))
     }
 
     /// Writes the sum of two integers as JSON.
@@ -194,11 +171,7 @@ impl Sum {
                 out.extend(digits);
             }
             out.extend(if adjusted < 0 { b"E-" } else { b"E+" });
-            out.extend(
-                itoa::Buffer::new()
-                    .format(adjusted.unsigned_abs())
-                    .as_bytes(),
-            );
+            out.extend(itoa::Buffer::new().format(adjusted.unsigned_abs()).as_bytes());
             return;
         }
         let whole = adjusted + 1;
@@ -236,10 +209,7 @@ fn exponent(text: &[u8]) -> Option<i64> {
     }
     let value = digits
         .iter()
-        .fold(0i64, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(i64::from(digit - b'0'))
-        })
+        .fold(0i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')))
         .min(EXPONENT);
     Some(if negative { -value } else { value })
 }
@@ -275,30 +245,16 @@ mod tests {
             ("9007199254740993", "9007199254740992.0", Ordering::Greater),
             ("1e300", "1e-300", Ordering::Greater),
             ("-1e300", "0", Ordering::Less),
-            (
-                "1E+99999999999999999999",
-                "2E+99999999999999999999",
-                Ordering::Less,
-            ),
+            ("1E+99999999999999999999", "2E+99999999999999999999", Ordering::Less),
         ] {
-            assert_eq!(
-                number(left).compare(&number(right)),
-                order,
-                "{left} {right}"
-            );
-            assert_eq!(
-                number(right).compare(&number(left)),
-                order.reverse(),
-                "{right} {left}"
-            );
+            assert_eq!(number(left).compare(&number(right)), order, "{left} {right}");
+            assert_eq!(number(right).compare(&number(left)), order.reverse(), "{right} {left}");
         }
     }
 
     #[test]
     fn what_is_no_number_is_not_read() {
-        for text in [
-            "", "-", ".", "e5", "1e", "1e+", "1x", "NaN", "Infinity", "1 ", "--1",
-        ] {
+        for text in ["", "-", ".", "e5", "1e", "1e+", "1x", "NaN", "Infinity", "1 ", "--1"] {
             assert!(Number::read(text.as_bytes()).is_none(), "{text}");
         }
     }
@@ -325,20 +281,10 @@ mod tests {
 
     #[test]
     fn a_sum_with_too_many_digits_is_refused() {
-        for (left, right) in [
-            ("1E+999999999", "1"),
-            ("1", "1E-999999999"),
-            ("0E+999999999", "1"),
-        ] {
-            assert!(
-                Sum::of(&number(left), &number(right)).unwrap().is_none(),
-                "{left} {right}"
-            );
+        for (left, right) in [("1E+999999999", "1"), ("1", "1E-999999999"), ("0E+999999999", "1")] {
+            assert!(Sum::of(&number(left), &number(right)).unwrap().is_none(), "{left} {right}");
         }
-        assert_eq!(
-            decimal("1E+999999999999", "1E+999999999999"),
-            "2E+999999999999"
-        );
+        assert_eq!(decimal("1E+999999999999", "1E+999999999999"), "2E+999999999999");
     }
 
     proptest! {

@@ -38,17 +38,8 @@ pub struct Rounds {
 /// ```
 #[must_use]
 pub fn rounds(sizes: &[usize], max_batch_pairs: usize) -> Rounds {
-    let open = sizes
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|&(_, size)| size > 1)
-        .collect();
-    Rounds {
-        open,
-        stride: 1,
-        max_batch_pairs: max_batch_pairs.max(1),
-    }
+    let open = sizes.iter().copied().enumerate().filter(|&(_, size)| size > 1).collect();
+    Rounds { open, stride: 1, max_batch_pairs: max_batch_pairs.max(1) }
 }
 
 impl Iterator for Rounds {
@@ -63,11 +54,7 @@ impl Iterator for Rounds {
         for &(group, size) in &self.open {
             let mut existing = 0;
             while size - existing > stride {
-                let pair = Pair {
-                    group,
-                    existing,
-                    incoming: existing + stride,
-                };
+                let pair = Pair { group, existing, incoming: existing + stride };
                 match calls.last_mut() {
                     Some(call) if call.len() < self.max_batch_pairs => call.push(pair),
                     _ => calls.push(vec![pair]),
@@ -94,9 +81,8 @@ mod tests {
 
     #[test]
     fn a_million_observations_of_one_key_take_twenty_rounds() {
-        let pairs: Vec<usize> = rounds(&[1_000_000], 40)
-            .map(|calls| calls.iter().map(Vec::len).sum())
-            .collect();
+        let pairs: Vec<usize> =
+            rounds(&[1_000_000], 40).map(|calls| calls.iter().map(Vec::len).sum()).collect();
         assert_eq!(pairs.len(), 20);
         assert_eq!(pairs.iter().sum::<usize>(), 999_999);
     }

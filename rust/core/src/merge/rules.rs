@@ -79,9 +79,7 @@ fn scalar(value: &[u8]) -> Option<Scalar<'_>> {
 
 /// Whether the incoming text has more code points.
 pub(super) fn is_longer(sides: &Sides<'_>) -> Outcome<bool> {
-    let (old, new) = sides
-        .strings()
-        .ok_or_else(|| Conflict::of("both values must be texts"))?;
+    let (old, new) = sides.strings().ok_or_else(|| Conflict::of("both values must be texts"))?;
     Ok(code_points(new) > code_points(old))
 }
 
@@ -89,11 +87,8 @@ pub(super) fn is_longer(sides: &Sides<'_>) -> Outcome<bool> {
 pub(super) fn sum(sides: &Sides<'_>) -> Outcome<(Vec<u8>, bool)> {
     const NOT_NUMBERS: &str = "the values cannot be added";
     let (mut out, node) = (Vec::new(), sides.leaf());
-    let is_float = |value: &[u8]| {
-        value
-            .iter()
-            .any(|byte| matches!(byte, b'.' | b'e' | b'E' | b'"'))
-    };
+    let is_float =
+        |value: &[u8]| value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E' | b'"'));
     if !matches!(node, Some(Node::Float { .. }))
         && let Some((old, new)) = sides.strings()
     {
@@ -205,18 +200,13 @@ pub fn rule_fits(plan: &Plan, node: NodeId, rule: Rule) -> bool {
             Node::Tuple(_) | Node::Dict(_) | Node::Model(_) => leaves.push(Leaf::Other),
         }
     }
-    let all = |fits: fn(Leaf) -> bool| {
-        leaves
-            .iter()
-            .all(|&leaf| leaf == Leaf::Unknown || fits(leaf))
-    };
+    let all =
+        |fits: fn(Leaf) -> bool| leaves.iter().all(|&leaf| leaf == Leaf::Unknown || fits(leaf));
     match rule {
         Rule::KeepExisting | Rule::KeepIncoming | Rule::Custom(_) => true,
         Rule::Max | Rule::Min => {
             all(|leaf| !matches!(leaf, Leaf::List | Leaf::Set | Leaf::Other | Leaf::Choice))
-                && leaves
-                    .windows(2)
-                    .all(|pair| pair[0] == pair[1] || pair.contains(&Leaf::Unknown))
+                && leaves.windows(2).all(|pair| pair[0] == pair[1] || pair.contains(&Leaf::Unknown))
         }
         Rule::Sum => all(|leaf| matches!(leaf, Leaf::Number | Leaf::Text(Text::Decimal))),
         Rule::Longest => {

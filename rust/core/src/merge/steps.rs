@@ -48,11 +48,7 @@ impl<'f> Steps<'_, 'f, '_> {
                 Err(Error::Merge { what, .. }) => {
                     reserve(&mut self.failed, 1)?;
                     let existing = existing.clone().into_boxed_slice();
-                    self.failed.push(Failed {
-                        item: item as usize,
-                        existing,
-                        what,
-                    });
+                    self.failed.push(Failed { item: item as usize, existing, what });
                 }
                 Err(error) => return Err(error),
             }
@@ -87,10 +83,7 @@ impl<'f> Steps<'_, 'f, '_> {
     fn keyed(&self, items: &[u32], record: Vec<u8>) -> Result<Vec<u8>> {
         match self.fold.key_in(items[0], &record) {
             Some(_) => Ok(record),
-            None => Err(Error::Merge {
-                item: 0,
-                what: "the merge changes the key".into(),
-            }),
+            None => Err(Error::Merge { item: 0, what: "the merge changes the key".into() }),
         }
     }
 

@@ -41,18 +41,13 @@ impl Index {
             let rehash = |&place: &u32| hash(entry(place as usize));
             self.table
                 .try_reserve(1, rehash)
-                .map_err(|_| Error::OutOfMemory {
-                    bytes: len * size_of::<u32>(),
-                })?;
+                .map_err(|_| Error::OutOfMemory { bytes: len * size_of::<u32>() })?;
             let same = |&place: &u32| entry(place as usize) == bytes;
             self.table.entry(hash(bytes), same, rehash).or_insert(place);
             self.known += 1;
         }
         let same = |&place: &u32| entry(place as usize) == bytes;
-        Ok(self
-            .table
-            .find(hash(bytes), same)
-            .map(|&place| place as usize))
+        Ok(self.table.find(hash(bytes), same).map(|&place| place as usize))
     }
 }
 
@@ -72,13 +67,8 @@ impl<'a> Elements<'a> {
     /// Splits an array. `set`: its elements are kept sorted; `free`: they may hold objects whose
     /// keys have no fixed order.
     pub(super) fn split(text: &'a [u8], set: bool, free: bool) -> Result<Option<Self>> {
-        let mut elements = Elements {
-            items: Vec::new(),
-            forms: Vec::new(),
-            index: Index::default(),
-            set,
-            free,
-        };
+        let mut elements =
+            Elements { items: Vec::new(), forms: Vec::new(), index: Index::default(), set, free };
         Ok(elements.append(text)?.map(|()| elements))
     }
 
@@ -87,11 +77,7 @@ impl<'a> Elements<'a> {
         let mut done = Ok(());
         let read = split::elements(text, 0, |start, end| {
             if done.is_ok() {
-                let form = if self.free {
-                    form(&text[start..end])
-                } else {
-                    None
-                };
+                let form = if self.free { form(&text[start..end]) } else { None };
                 done = self.push(&text[start..end], form);
             }
         });
@@ -120,10 +106,7 @@ impl<'a> Elements<'a> {
             Some(Some(form)) => form,
             _ => items[place],
         };
-        match self
-            .index
-            .find(form.as_deref().unwrap_or(bytes), items.len(), entry)?
-        {
+        match self.index.find(form.as_deref().unwrap_or(bytes), items.len(), entry)? {
             Some(_) => Ok(()),
             None => self.push(bytes, form),
         }
@@ -186,10 +169,7 @@ fn sorted(
     match text.first()? {
         b'{' => {
             split::members(text, 0, parts)?;
-            let mut members: Vec<_> = parts[base..]
-                .chunks_exact(2)
-                .map(|m| (m[0], m[1]))
-                .collect();
+            let mut members: Vec<_> = parts[base..].chunks_exact(2).map(|m| (m[0], m[1])).collect();
             members.sort_by_key(|&((start, end), _)| &text[start..end]);
             out.push(b'{');
             for (index, &(key, value)) in members.iter().enumerate() {

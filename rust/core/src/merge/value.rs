@@ -67,10 +67,7 @@ impl<'a> Value<'a> {
             }
             Value::Model(model, values) => {
                 let fields = model.fields.iter().zip(values);
-                fields
-                    .map(|(field, value)| field.prefix.len() + value.len())
-                    .sum::<usize>()
-                    + 2
+                fields.map(|(field, value)| field.prefix.len() + value.len()).sum::<usize>() + 2
             }
         }
     }

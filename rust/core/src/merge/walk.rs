@@ -58,13 +58,9 @@ impl<'a> Walk<'a, '_> {
         match self.unobserved {
             Unobserved::Ranges(ranges) => {
                 let rest = &ranges[self.passed..];
-                self.passed += rest
-                    .iter()
-                    .take_while(|range| (range.start as usize) < part.0)
-                    .count();
-                ranges
-                    .get(self.passed)
-                    .is_some_and(|range| range.start as usize == part.0)
+                self.passed +=
+                    rest.iter().take_while(|range| (range.start as usize) < part.0).count();
+                ranges.get(self.passed).is_some_and(|range| range.start as usize == part.0)
             }
             Unobserved::Defaults => field
                 .and_then(|field| field.default.as_deref())
@@ -84,23 +80,14 @@ impl<'a> Walk<'a, '_> {
             if existing.kind() != b'[' || incoming.first() != Some(&b'[') {
                 return Err(Conflict::of("both values must be lists"));
             }
-            let how = if rule == Rule::Union {
-                Lists::Union
-            } else {
-                Lists::Append
-            };
+            let how = if rule == Rule::Union { Lists::Union } else { Lists::Append };
             let shape = self.merger.resolve(Some(field.node), b'[');
             self.list(shape, existing, incoming, how)?;
             self.merged.doubtful |= is_doubtful(shape, existing);
             return Ok(());
         }
         let old = existing.bytes().ok_or_else(Conflict::unreadable)?;
-        let sides = Sides {
-            plan: self.merger.plan,
-            node: field.node,
-            existing: old,
-            incoming,
-        };
+        let sides = Sides { plan: self.merger.plan, node: field.node, existing: old, incoming };
         let wins = match rule {
             Rule::KeepExisting => field.default.as_deref() == Some(old),
             Rule::Max => rules::is_better(&sides, Ordering::Greater)?,
@@ -336,8 +323,5 @@ fn is_doubtful(shape: Option<&Node>, merged: &Value<'_>) -> bool {
 
 /// A field's name as a JSON text, quotes included.
 fn key_of(field: &Field) -> &[u8] {
-    field
-        .prefix
-        .get(1..field.prefix.len().saturating_sub(1))
-        .unwrap_or_default()
+    field.prefix.get(1..field.prefix.len().saturating_sub(1)).unwrap_or_default()
 }

@@ -27,9 +27,7 @@ pub(super) fn read(
         loaded: Loaded::default(),
     };
     reader.array()?;
-    let Reader {
-        window, mut loaded, ..
-    } = reader;
+    let Reader { window, mut loaded, .. } = reader;
     loaded.digest = window.digest();
     Ok(loaded)
 }
@@ -85,19 +83,11 @@ impl Reader<'_, '_> {
         let at = self.window.at;
         self.keys.clear();
         let text = &self.window.bytes;
-        if let Some(item) = self
-            .judge
-            .accept(text, at, &mut self.places, &mut self.keys)?
-        {
+        if let Some(item) = self.judge.accept(text, at, &mut self.places, &mut self.keys)? {
             let end = item.record.range().end;
             // A scalar at the end of the window may go on; a record that ends does not.
             if simdutf8::basic::from_utf8(&text[at..end]).is_ok() {
-                append(
-                    &mut self.loaded.batch,
-                    &text[at..end],
-                    Some((item, at)),
-                    &self.keys,
-                )?;
+                append(&mut self.loaded.batch, &text[at..end], Some((item, at)), &self.keys)?;
                 self.window.at = end;
                 return Ok(());
             }
@@ -110,11 +100,7 @@ impl Reader<'_, '_> {
         let at = self.window.at;
         self.window.at = end;
         match self.judge_value(at, end) {
-            Err(Error::Json {
-                what,
-                at: offset,
-                path,
-            }) => {
+            Err(Error::Json { what, at: offset, path }) => {
                 let error = self.fault(what, at + offset, &path);
                 match error {
                     Error::Fault { fault, .. } if self.skip => {
@@ -132,13 +118,8 @@ impl Reader<'_, '_> {
     /// Takes a valid value into the batch.
     fn judge_value(&mut self, at: usize, end: usize) -> Result<()> {
         let value = &self.window.bytes[at..end];
-        let fault = |what: &str, at: usize| {
-            Err(Error::Json {
-                what: what.into(),
-                at,
-                path: "$".into(),
-            })
-        };
+        let fault =
+            |what: &str, at: usize| Err(Error::Json { what: what.into(), at, path: "$".into() });
         if self.judge.plan.model().is_some() && !value.starts_with(b"{") {
             return fault("an object was expected", 0);
         }
@@ -148,9 +129,7 @@ impl Reader<'_, '_> {
         self.compacted.clear();
         compact(value, &mut self.compacted)?;
         self.keys.clear();
-        let accepted = self
-            .judge
-            .accept(&self.compacted, 0, &mut self.places, &mut self.keys)?;
+        let accepted = self.judge.accept(&self.compacted, 0, &mut self.places, &mut self.keys)?;
         let accepted = accepted.filter(|item| item.record.range().end == self.compacted.len());
         if accepted.is_none() {
             self.keys.clear();
@@ -176,10 +155,7 @@ impl Reader<'_, '_> {
             at: self.window.offset(at),
             place: place(self.record, path),
         };
-        Error::Fault {
-            path: self.window.source.path.clone(),
-            fault: Box::new(fault),
-        }
+        Error::Fault { path: self.window.source.path.clone(), fault: Box::new(fault) }
     }
 
     /// What is wrong between the elements.
@@ -203,22 +179,13 @@ fn append(
     bytes.extend_from_slice(b",\n");
     let to = span_in(chunk, start, record.len())?;
     let item = match item {
-        None => Item {
-            record: to,
-            key: Span::default(),
-            hash: 0,
-            unset: (0, 0),
-        },
+        None => Item { record: to, key: Span::default(), hash: 0, unset: (0, 0) },
         Some((item, _)) if item.key.chunk == KEYS => {
             let (chunk, bytes) = batch.open_keys()?;
             reserve(bytes, keys.len())?;
             let start = bytes.len();
             bytes.extend_from_slice(keys);
-            Item {
-                record: to,
-                key: span_in(chunk, start, keys.len())?,
-                ..item
-            }
+            Item { record: to, key: span_in(chunk, start, keys.len())?, ..item }
         }
         Some((item, from)) => {
             let key = span_in(
@@ -226,11 +193,7 @@ fn append(
                 start + item.key.range().start.saturating_sub(from),
                 item.key.range().len(),
             )?;
-            Item {
-                record: to,
-                key,
-                ..item
-            }
+            Item { record: to, key, ..item }
         }
     };
     reserve(&mut batch.items, 1)?;

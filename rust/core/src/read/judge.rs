@@ -36,12 +36,7 @@ impl Judge<'_> {
         };
         let record = span(RECORDS, at, end)?;
         let Some(plan) = self.key else {
-            return Ok(Some(Item {
-                record,
-                key: Span::default(),
-                hash: 0,
-                unset: (0, 0),
-            }));
+            return Ok(Some(Item { record, key: Span::default(), hash: 0, unset: (0, 0) }));
         };
         let start = keys.len();
         reserve(keys, 2 * (end - at) + 64)?;
@@ -55,30 +50,15 @@ impl Judge<'_> {
                 return Ok(None);
             }
         };
-        let bytes = if key.chunk == KEYS {
-            &keys[key.range()]
-        } else {
-            &text[key.range()]
-        };
-        Ok(Some(Item {
-            record,
-            key,
-            hash: key::hash(bytes),
-            unset: (0, 0),
-        }))
+        let bytes = if key.chunk == KEYS { &keys[key.range()] } else { &text[key.range()] };
+        Ok(Some(Item { record, key, hash: key::hash(bytes), unset: (0, 0) }))
     }
 }
 
 /// The span from one offset to another.
 pub(super) fn span(chunk: u32, from: usize, to: usize) -> Result<Span> {
     match (u32::try_from(from), u32::try_from(to)) {
-        (Ok(start), Ok(end)) => Ok(Span {
-            chunk,
-            start,
-            len: end - start,
-        }),
-        _ => Err(Error::TooLarge {
-            what: "a chunk holds at most 4 GiB",
-        }),
+        (Ok(start), Ok(end)) => Ok(Span { chunk, start, len: end - start }),
+        _ => Err(Error::TooLarge { what: "a chunk holds at most 4 GiB" }),
     }
 }

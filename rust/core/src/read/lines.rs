@@ -58,24 +58,13 @@ pub(super) fn read(
         }
         reader.work(progress);
     });
-    match reader
-        .stop
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
-    {
+    match reader.stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(Stop::Surprise) => return Ok(None),
         Some(Stop::Error(error)) => return Err(error),
         None => {}
     }
-    let Parts {
-        mut loaded,
-        mut hash,
-        lines,
-        ..
-    } = reader
-        .parts
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let Parts { mut loaded, mut hash, lines, .. } =
+        reader.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
     if whole {
         hash.update(END);
     } else {
@@ -87,10 +76,7 @@ pub(super) fn read(
             place: "$".into(),
         });
     }
-    loaded.digest = Digest {
-        bytes: source.size,
-        checksum: hash.digest(),
-    };
+    loaded.digest = Digest { bytes: source.size, checksum: hash.digest() };
     Ok(Some(loaded))
 }
 
@@ -107,16 +93,8 @@ fn frame(source: &Source, salvage: bool) -> Result<Option<(u64, bool)>> {
     source.read_at(&mut end, source.size - END.len() as u64)?;
     let whole = end == END;
     // A file that is indented does not pass for one whose every line is broken.
-    let fits = if salvage {
-        begin == *b"[\n{\""
-    } else {
-        begin.starts_with(BEGIN) && whole
-    };
-    let body = if whole {
-        source.size - END.len() as u64
-    } else {
-        source.size
-    };
+    let fits = if salvage { begin == *b"[\n{\"" } else { begin.starts_with(BEGIN) && whole };
+    let body = if whole { source.size - END.len() as u64 } else { source.size };
     Ok(fits.then_some((body, whole)))
 }
 
@@ -168,11 +146,7 @@ impl Reader<'_> {
                     let more = part.items.len() as u64;
                     let records = self.done.1.fetch_add(more, Ordering::Relaxed) + more;
                     lock(&self.parts).add(number, from, part)?;
-                    if progress(bytes, records) {
-                        Ok(true)
-                    } else {
-                        Err(Error::Interrupted.into())
-                    }
+                    if progress(bytes, records) { Ok(true) } else { Err(Error::Interrupted.into()) }
                 }
             });
             match step {
@@ -232,10 +206,7 @@ impl Reader<'_> {
     /// Reads and checks one range.
     fn part(&self, from: u64, to: u64) -> Result<Option<Part>> {
         let len = usize::try_from(to - from).unwrap_or(usize::MAX);
-        let mut part = Part {
-            bytes: Bytes::zeroed(len)?,
-            ..Part::default()
-        };
+        let mut part = Part { bytes: Bytes::zeroed(len)?, ..Part::default() };
         self.source.read_at(&mut part.bytes, from)?;
         let text = simdutf8::basic::from_utf8(&part.bytes).is_ok();
         let mut places = self.judge.places();
@@ -243,9 +214,7 @@ impl Reader<'_> {
         let mut comma = false;
         while at < len {
             let accepted = match text {
-                true => self
-                    .judge
-                    .accept(&part.bytes, at, &mut places, &mut part.keys)?,
+                true => self.judge.accept(&part.bytes, at, &mut places, &mut part.keys)?,
                 false => None,
             };
             let end = accepted.map(|item| item.record.range().end);
@@ -280,28 +249,17 @@ impl Reader<'_> {
         };
         match self.fault(line, closed, text) {
             Err(Error::OutOfMemory { bytes }) => return Err(Error::OutOfMemory { bytes }),
-            Err(Error::Json {
-                what,
-                at: offset,
-                path,
-            }) if self.salvage => {
+            Err(Error::Json { what, at: offset, path }) if self.salvage => {
                 reserve(&mut part.faults, 1)?;
-                part.faults
-                    .push((what, part.lines, (at + offset) as u64, path));
+                part.faults.push((what, part.lines, (at + offset) as u64, path));
             }
             Err(_) => return Ok(false),
             Ok(()) => {
                 let record = span(RECORDS, at, at + line.len())?;
                 reserve(&mut part.doubtful, 1)?;
-                part.doubtful
-                    .push((part.items.len(), part.lines, at as u64));
+                part.doubtful.push((part.items.len(), part.lines, at as u64));
                 reserve(&mut part.items, 1)?;
-                part.items.push(Item {
-                    record,
-                    key: Span::default(),
-                    hash: 0,
-                    unset: (0, 0),
-                });
+                part.items.push(Item { record, key: Span::default(), hash: 0, unset: (0, 0) });
             }
         }
         Ok(true)
@@ -309,13 +267,8 @@ impl Reader<'_> {
 
     /// What keeps a line from being a record.
     fn fault(&self, line: &[u8], closed: bool, text: bool) -> Result<()> {
-        let fault = |what: &str, at: usize| {
-            Err(Error::Json {
-                what: what.into(),
-                at,
-                path: "$".into(),
-            })
-        };
+        let fault =
+            |what: &str, at: usize| Err(Error::Json { what: what.into(), at, path: "$".into() });
         if !text && let Err(error) = simdutf8::compat::from_utf8(line) {
             return fault("not UTF-8", error.valid_up_to());
         }
@@ -349,11 +302,7 @@ impl Parts {
     fn add(&mut self, number: usize, from: u64, part: Part) -> Result<()> {
         reserve(&mut self.waiting, 1)?;
         self.waiting.push((number, from, part));
-        while let Some(index) = self
-            .waiting
-            .iter()
-            .position(|(number, ..)| *number == self.next)
-        {
+        while let Some(index) = self.waiting.iter().position(|(number, ..)| *number == self.next) {
             let (_, from, part) = self.waiting.swap_remove(index);
             self.append(from, part)?;
             self.next += 1;
@@ -363,18 +312,11 @@ impl Parts {
 
     fn append(&mut self, from: u64, part: Part) -> Result<()> {
         self.hash.update(&part.bytes);
-        let Loaded {
-            batch,
-            doubtful,
-            faults,
-            ..
-        } = &mut self.loaded;
+        let Loaded { batch, doubtful, faults, .. } = &mut self.loaded;
         reserve(&mut batch.chunks, 2)?;
         let first = u32::try_from(batch.chunks.len()).unwrap_or(u32::MAX);
         if first.checked_add(KEYS).is_none() {
-            return Err(Error::TooLarge {
-                what: "a batch holds at most 2^32 chunks",
-            });
+            return Err(Error::TooLarge { what: "a batch holds at most 2^32 chunks" });
         }
         let items = batch.items.len();
         reserve(&mut batch.items, part.items.len())?;

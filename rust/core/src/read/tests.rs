@@ -11,28 +11,17 @@ use crate::plan::{Field, Model, Node};
 fn plan() -> Plan {
     let field = |name: &str, node| Field {
         name: name.to_owned(),
-        prefix: format!("{}\"{name}\":", if name == "k" { "{" } else { "," })
-            .into_bytes()
-            .into(),
+        prefix: format!("{}\"{name}\":", if name == "k" { "{" } else { "," }).into_bytes().into(),
         node,
         default: None,
         rule: None,
     };
     let fields = vec![field("k", 1), field("v", 2), field("n", 4)];
     let nodes = vec![
-        Node::Model(Model {
-            fields,
-            covered: true,
-        }),
-        Node::Str {
-            min: 0,
-            max: usize::MAX,
-        },
+        Node::Model(Model { fields, covered: true }),
+        Node::Str { min: 0, max: usize::MAX },
         Node::Any,
-        Node::Int {
-            min: None,
-            max: None,
-        },
+        Node::Int { min: None, max: None },
         Node::Nullable(3),
     ];
     Plan { nodes, root: 0 }
@@ -54,12 +43,7 @@ fn load_with(text: &[u8], skip: bool, key: &KeyPlan) -> Result<Loaded> {
 /// The records as text; doubtful ones with a question mark.
 fn records(loaded: &Loaded) -> Vec<String> {
     let text = |span| String::from_utf8(loaded.batch.bytes(span).to_vec()).unwrap();
-    let mut found: Vec<_> = loaded
-        .batch
-        .items
-        .iter()
-        .map(|item| text(item.record))
-        .collect();
+    let mut found: Vec<_> = loaded.batch.items.iter().map(|item| text(item.record)).collect();
     for item in loaded.doubtful.iter().map(|doubtful| doubtful.item) {
         found[item].push('?');
     }
@@ -99,10 +83,7 @@ fn our_own_layout() {
         assert_eq!(records(&loaded), lines);
         assert!(loaded.batch.chunks.len() > 1 || count < 5);
         for (number, item) in loaded.batch.items.iter().enumerate() {
-            assert_eq!(
-                loaded.batch.bytes(item.key),
-                format!("\"{number}\"").as_bytes()
-            );
+            assert_eq!(loaded.batch.bytes(item.key), format!("\"{number}\"").as_bytes());
             assert!(item.key.within(item.record));
         }
     }
@@ -125,10 +106,7 @@ fn built_keys() {
         let loaded = load_with(&text, false, &tuple).unwrap();
         assert_eq!(records(&loaded), lines);
         for (number, item) in loaded.batch.items.iter().enumerate() {
-            assert_eq!(
-                loaded.batch.bytes(item.key),
-                format!("[\"{number}\"]").as_bytes()
-            );
+            assert_eq!(loaded.batch.bytes(item.key), format!("[\"{number}\"]").as_bytes());
         }
     }
 }
@@ -164,9 +142,7 @@ fn doubtful_records_keep_their_place() {
         for (doubtful, number) in loaded.doubtful.iter().zip([7, 30]) {
             assert_eq!((doubtful.item, doubtful.record), (number, number as u64));
             assert_eq!(doubtful.line, number as u64 + 2 + offset);
-            let line = text
-                .split(|&byte| byte == b'\n')
-                .nth(doubtful.line as usize - 1);
+            let line = text.split(|&byte| byte == b'\n').nth(doubtful.line as usize - 1);
             assert!(text[doubtful.at as usize..].starts_with(line.unwrap()));
         }
     }
@@ -177,15 +153,9 @@ fn doubtful_records_keep_their_place() {
 fn faults_name_record_line_byte_and_path() {
     let mut broken = lines(30);
     broken[20] = "{\"k\":\"x\",\"v\":[1,{\"a\":tru}],\"n\":null}".into();
-    for text in [
-        joined(&broken),
-        format!("[ \n{} ]", broken.join(",\n")).into_bytes(),
-    ] {
+    for text in [joined(&broken), format!("[ \n{} ]", broken.join(",\n")).into_bytes()] {
         let found = fault(&text);
-        assert_eq!(
-            (found.record, found.line, found.place.as_str()),
-            (20, 22, "$[20].v[1].a")
-        );
+        assert_eq!((found.record, found.line, found.place.as_str()), (20, 22, "$[20].v[1].a"));
         assert!(text[found.at as usize..].starts_with(b"tru}"));
     }
     for (text, what, at) in [
@@ -217,31 +187,18 @@ fn faults_name_record_line_byte_and_path() {
 fn deep_nesting_is_refused_at_once() {
     let open = "[{\"v\":".to_owned() + &"[".repeat(1_000_000);
     let work = move || fault(open.as_bytes());
-    let small = std::thread::Builder::new()
-        .stack_size(512 << 10)
-        .spawn(work);
+    let small = std::thread::Builder::new().stack_size(512 << 10).spawn(work);
     assert!(small.unwrap().join().unwrap().what.contains("nested"));
 }
 
 #[test]
 fn what_may_be_nested_loads_on_a_small_stack() {
     let mut plan = plan();
-    let all = || crate::plan::Items {
-        item: 2,
-        min: 0,
-        max: usize::MAX,
-    };
+    let all = || crate::plan::Items { item: 2, min: 0, max: usize::MAX };
     for node in [Node::Any, Node::List(all()), Node::Dict(all())] {
-        let (open, close) = if matches!(node, Node::Dict(_)) {
-            ("{\"a\":", "}")
-        } else {
-            ("[", "]")
-        };
-        let inner = if matches!(node, Node::Dict(_)) {
-            "{}"
-        } else {
-            "[]"
-        };
+        let (open, close) =
+            if matches!(node, Node::Dict(_)) { ("{\"a\":", "}") } else { ("[", "]") };
+        let inner = if matches!(node, Node::Dict(_)) { "{}" } else { "[]" };
         plan.nodes[2] = node;
         for (depth, loads) in [(197, true), (198, false)] {
             let nested = open.repeat(depth) + inner + &close.repeat(depth);
@@ -251,11 +208,7 @@ fn what_may_be_nested_loads_on_a_small_stack() {
             let work = |plan: &Plan| read(file.path(), plan, None, false, &mut |_, _| true);
             std::thread::scope(|scope| {
                 let small = std::thread::Builder::new().stack_size(512 << 10);
-                let loaded = small
-                    .spawn_scoped(scope, || work(&plan))
-                    .unwrap()
-                    .join()
-                    .unwrap();
+                let loaded = small.spawn_scoped(scope, || work(&plan)).unwrap().join().unwrap();
                 match loaded {
                     Ok(loaded) => assert!(loads && loaded.doubtful.is_empty()),
                     Err(error) => {
@@ -288,25 +241,14 @@ fn skip_leaves_out_what_is_broken() {
     let text = joined(&lines);
     let loaded = load(&text, true).unwrap();
     assert_eq!(records(&loaded), expected);
-    let [first, second] = &loaded.faults[..] else {
-        panic!("{:?}", loaded.faults)
-    };
-    assert_eq!(
-        (first.record, first.line, first.place.as_str()),
-        (10, 12, "$[10].v")
-    );
+    let [first, second] = &loaded.faults[..] else { panic!("{:?}", loaded.faults) };
+    assert_eq!((first.record, first.line, first.place.as_str()), (10, 12, "$[10].v"));
     assert!(text[first.at as usize..].starts_with(b"tru"));
-    assert_eq!(
-        (second.record, second.line, second.place.as_str()),
-        (20, 22, "$[20]")
-    );
+    assert_eq!((second.record, second.line, second.place.as_str()), (20, 22, "$[20]"));
     assert!(text[second.at as usize..].starts_with(b"17,"));
 
     let mut bytes = joined(&self::lines(40));
-    let place = bytes
-        .windows(6)
-        .position(|window| window == b"\"k\":\"9")
-        .unwrap();
+    let place = bytes.windows(6).position(|window| window == b"\"k\":\"9").unwrap();
     bytes[place + 5] = 0xff;
     let loaded = load(&bytes, true).unwrap();
     assert_eq!((loaded.batch.items.len(), loaded.faults.len()), (39, 1));

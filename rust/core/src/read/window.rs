@@ -99,11 +99,7 @@ impl<'a, 'b> Window<'a, 'b> {
         self.end = count == 0;
         self.hash.update(&self.bytes[old..]);
         let done = self.offset(self.bytes.len());
-        if (self.progress)(done, self.records) {
-            Ok(())
-        } else {
-            Err(Error::Interrupted)
-        }
+        if (self.progress)(done, self.records) { Ok(()) } else { Err(Error::Interrupted) }
     }
 
     /// Where an offset of the window is in the file.
@@ -124,9 +120,6 @@ impl<'a, 'b> Window<'a, 'b> {
 
     /// Size and checksum of what was read.
     pub fn digest(&self) -> Digest {
-        Digest {
-            bytes: self.offset(self.bytes.len()),
-            checksum: self.hash.digest(),
-        }
+        Digest { bytes: self.offset(self.bytes.len()), checksum: self.hash.digest() }
     }
 }

@@ -42,11 +42,7 @@ struct Ready {
 impl From<Batch> for Changes {
     /// Inserts everything.
     fn from(batch: Batch) -> Self {
-        Changes {
-            chunks: batch.chunks,
-            inserts: batch.items,
-            ..Changes::default()
-        }
+        Changes { chunks: batch.chunks, inserts: batch.items, ..Changes::default() }
     }
 }
 
@@ -62,27 +58,17 @@ impl Changes {
 
     /// The items of inserts, then of updates.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
-        self.inserts
-            .iter()
-            .chain(self.updates.iter().map(|(_, item)| item))
+        self.inserts.iter().chain(self.updates.iter().map(|(_, item)| item))
     }
 
     fn items_mut(&mut self) -> impl Iterator<Item = &mut Item> {
-        self.inserts
-            .iter_mut()
-            .chain(self.updates.iter_mut().map(|(_, item)| item))
+        self.inserts.iter_mut().chain(self.updates.iter_mut().map(|(_, item)| item))
     }
 
     /// Whether every span lies in a chunk.
     fn check(&self) -> Result<()> {
-        if self
-            .chunks
-            .iter()
-            .any(|chunk| chunk.len() > u32::MAX as usize)
-        {
-            return Err(Error::TooLarge {
-                what: "a chunk holds at most 4 GiB",
-            });
+        if self.chunks.iter().any(|chunk| chunk.len() > u32::MAX as usize) {
+            return Err(Error::TooLarge { what: "a chunk holds at most 4 GiB" });
         }
         let lies = |span: Span| {
             let chunk = self.chunks.get(span.chunk as usize);
@@ -91,9 +77,7 @@ impl Changes {
         if self.items().all(|item| lies(item.record) && lies(item.key)) {
             return Ok(());
         }
-        Err(Error::Conflict {
-            what: "a span reaches beyond its chunk",
-        })
+        Err(Error::Conflict { what: "a span reaches beyond its chunk" })
     }
 }
 
@@ -127,9 +111,7 @@ impl Store {
     /// # Errors
     /// As [`Store::apply`].
     pub fn replace(&mut self, mut changes: Changes) -> Result<()> {
-        self.successor()
-            .taken_over(&mut changes)
-            .map(|fresh| *self = fresh)
+        self.successor().taken_over(&mut changes).map(|fresh| *self = fresh)
     }
 
     /// The store that would replace this one, or the change as it was where two of its items have
@@ -156,55 +138,36 @@ impl Store {
         changes.check()?;
         for (slot, item) in &changes.updates {
             if !self.slots.is_live(*slot) {
-                return Err(Error::Conflict {
-                    what: "an update of an entity that is not there",
-                });
+                return Err(Error::Conflict { what: "an update of an entity that is not there" });
             }
             let same = self.slots.get(*slot).hash() == fold(item.hash);
             if !same || self.key(*slot) != changes.bytes(item.key) {
-                return Err(Error::Conflict {
-                    what: "an update changes the key",
-                });
+                return Err(Error::Conflict { what: "an update changes the key" });
             }
         }
         if !changes.removes.iter().all(|&slot| self.slots.is_live(slot)) {
-            return Err(Error::Conflict {
-                what: "a removal of an entity that is not there",
-            });
+            return Err(Error::Conflict { what: "a removal of an entity that is not there" });
         }
         let mut slots = Vec::new();
         reserve(&mut slots, changes.updates.len() + changes.removes.len())?;
         slots.extend(
-            changes
-                .updates
-                .iter()
-                .map(|(slot, _)| *slot)
-                .chain(changes.removes.iter().copied()),
+            changes.updates.iter().map(|(slot, _)| *slot).chain(changes.removes.iter().copied()),
         );
         slots.sort_unstable();
         if !slots.is_sorted_by(|a, b| a < b) {
-            return Err(Error::Conflict {
-                what: "an entity is changed twice",
-            });
+            return Err(Error::Conflict { what: "an entity is changed twice" });
         }
         let items = changes.inserts.len() + changes.updates.len();
         let columns = &changes.columns;
         if columns.len() != self.lookups.len() || columns.iter().any(|c| c.len() != items) {
-            return Err(Error::Conflict {
-                what: "every lookup needs a value for each item",
-            });
+            return Err(Error::Conflict { what: "every lookup needs a value for each item" });
         }
         Ok(())
     }
 
     /// Makes room for everything but the bytes.
     fn reserve(&mut self, changes: &Changes) -> Result<Ready> {
-        for slot in changes
-            .updates
-            .iter()
-            .map(|(slot, _)| slot)
-            .chain(&changes.removes)
-        {
+        for slot in changes.updates.iter().map(|(slot, _)| slot).chain(&changes.removes) {
             self.slots.own(*slot)?;
         }
         let inserts = changes.inserts.len();
@@ -212,9 +175,7 @@ impl Store {
         let slots = &self.slots;
         self.table
             .try_reserve(inserts, |&slot| slots.get(slot).hash())
-            .map_err(|_| Error::OutOfMemory {
-                bytes: inserts * size_of::<u32>(),
-            })?;
+            .map_err(|_| Error::OutOfMemory { bytes: inserts * size_of::<u32>() })?;
         let mut ready = Ready::default();
         reserve(&mut ready.moves, self.lookups.len())?;
         let first = self.slots.len();
@@ -222,9 +183,7 @@ impl Store {
         let slots = slots.chain(changes.updates.iter().map(|(slot, _)| *slot));
         for (lookup, column) in self.lookups.iter_mut().zip(&changes.columns) {
             let (slots, removes) = (slots.clone(), &changes.removes);
-            ready
-                .moves
-                .push(lookup.prepare(slots, column, removes, first + inserts)?);
+            ready.moves.push(lookup.prepare(slots, column, removes, first + inserts)?);
         }
         if let Some(tracker) = &mut self.tracker {
             tracker.reserve(inserts + changes.updates.len(), changes.removes.len())?;
@@ -265,13 +224,8 @@ impl Store {
                     let there = *entry.get() as usize;
                     self.unlink(&changes.inserts[..index]);
                     return Err(match there.checked_sub(first) {
-                        Some(other) => Error::Duplicate {
-                            first: other,
-                            second: index,
-                        },
-                        None => Error::Conflict {
-                            what: "an inserted key is there already",
-                        },
+                        Some(other) => Error::Duplicate { first: other, second: index },
+                        None => Error::Conflict { what: "an inserted key is there already" },
                     });
                 }
             }
@@ -283,10 +237,7 @@ impl Store {
     fn unlink(&mut self, inserts: &[Item]) {
         for (index, item) in inserts.iter().enumerate() {
             let slot = (self.slots.len() + index) as u32;
-            if let Ok(entry) = self
-                .table
-                .find_entry(fold(item.hash), |&other| other == slot)
-            {
+            if let Ok(entry) = self.table.find_entry(fold(item.hash), |&other| other == slot) {
                 entry.remove();
             }
         }
@@ -296,9 +247,7 @@ impl Store {
     fn place(&mut self, changes: &mut Changes) -> Result<()> {
         let placed = self.try_place(changes);
         if placed.is_ok() {
-            changes
-                .items()
-                .for_each(|item| self.arena.charge(item.record, item.key));
+            changes.items().for_each(|item| self.arena.charge(item.record, item.key));
         } else {
             self.arena.sweep();
         }
@@ -311,10 +260,7 @@ impl Store {
         reserve(&mut needed, chunks.len())?;
         needed.resize(chunks.len(), [0; 2]);
         let mut upcoming = [0; 2];
-        for (kind, span) in changes
-            .items()
-            .flat_map(|item| parts(item.record, item.key))
-        {
+        for (kind, span) in changes.items().flat_map(|item| parts(item.record, item.key)) {
             needed[span.chunk as usize][kind as usize] += kind.weight(span);
             upcoming[kind as usize] += kind.weight(span);
         }
@@ -337,8 +283,7 @@ impl Store {
         };
         for item in changes.items_mut() {
             (item.record, item.key) =
-                self.arena
-                    .settle(item.record, item.key, home, &mut upcoming)?;
+                self.arena.settle(item.record, item.key, home, &mut upcoming)?;
         }
         Ok(())
     }
@@ -358,10 +303,7 @@ impl Store {
             }
         }
         let first = self.slots.len() as u32;
-        changes
-            .inserts
-            .iter()
-            .for_each(|item| self.slots.push(Slot::new(item)));
+        changes.inserts.iter().for_each(|item| self.slots.push(Slot::new(item)));
         for (lookup, moves) in self.lookups.iter_mut().zip(&ready.moves) {
             lookup.commit(moves, self.slots.len());
         }
@@ -370,10 +312,7 @@ impl Store {
             for slot in updated.chain(first..self.slots.len() as u32) {
                 tracker.upsert(slot, self.arena.bytes(self.slots.get(slot).key));
             }
-            ready
-                .removed
-                .into_iter()
-                .for_each(|key| tracker.remove(key));
+            ready.removed.into_iter().for_each(|key| tracker.remove(key));
         }
     }
 }

@@ -64,9 +64,7 @@ pub(super) struct Arena {
 /// The bytes of a span; none where they are gone, as those of tombstones are.
 pub(super) fn bytes(chunks: &[Option<Arc<Bytes>>], span: Span) -> &[u8] {
     let chunk = chunks.get(span.chunk as usize).and_then(Option::as_deref);
-    chunk
-        .and_then(|chunk| chunk.get(span.range()))
-        .unwrap_or_default()
+    chunk.and_then(|chunk| chunk.get(span.range())).unwrap_or_default()
 }
 
 impl Arena {
@@ -79,9 +77,8 @@ impl Arena {
     pub fn adopt(&mut self, bytes: Bytes) -> Result<u32> {
         let number = match self.free.last() {
             Some(&number) => number,
-            None => u32::try_from(self.chunks.len()).map_err(|_| Error::TooLarge {
-                what: "a store holds at most 2^32 chunks",
-            })?,
+            None => u32::try_from(self.chunks.len())
+                .map_err(|_| Error::TooLarge { what: "a store holds at most 2^32 chunks" })?,
         };
         if self.free.pop().is_none() {
             reserve(&mut self.chunks, 1)?;
@@ -112,11 +109,7 @@ impl Arena {
         };
         let chunk = own(&mut self.chunks[number as usize], more)?;
         let start = chunk.len();
-        let span = Span {
-            chunk: number,
-            start: count(start)?,
-            len: count(bytes.len())?,
-        };
+        let span = Span { chunk: number, start: count(start)?, len: count(bytes.len())? };
         chunk.extend_from_slice(bytes);
         chunk.extend_from_slice(kind.separator());
         self.held += more;
@@ -125,11 +118,7 @@ impl Arena {
 
     fn has_room(&self, number: u32, more: usize, upcoming: usize) -> bool {
         self.chunks[number as usize].as_ref().is_some_and(|chunk| {
-            let limit = if upcoming > TAIL {
-                chunk.capacity()
-            } else {
-                TAIL
-            };
+            let limit = if upcoming > TAIL { chunk.capacity() } else { TAIL };
             chunk.len().saturating_add(more) <= limit
         })
     }
@@ -155,14 +144,7 @@ impl Arena {
         let to = settle(Kind::Record, record)?;
         if key.within(record) {
             let start = to.start + (key.start - record.start);
-            return Ok((
-                to,
-                Span {
-                    chunk: to.chunk,
-                    start,
-                    ..key
-                },
-            ));
+            return Ok((to, Span { chunk: to.chunk, start, ..key }));
         }
         Ok((to, settle(Kind::Key, key)?))
     }
@@ -237,7 +219,5 @@ fn own(chunk: &mut Option<Arc<Bytes>>, more: usize) -> Result<&mut Vec<u8>> {
 }
 
 fn count(bytes: usize) -> Result<u32> {
-    u32::try_from(bytes).map_err(|_| Error::TooLarge {
-        what: "a chunk holds at most 4 GiB",
-    })
+    u32::try_from(bytes).map_err(|_| Error::TooLarge { what: "a chunk holds at most 4 GiB" })
 }

@@ -49,9 +49,7 @@ impl Store {
         let mut table = HashTable::new();
         table
             .try_reserve(live, |_| 0)
-            .map_err(|_| Error::OutOfMemory {
-                bytes: live * size_of::<u32>(),
-            })?;
+            .map_err(|_| Error::OutOfMemory { bytes: live * size_of::<u32>() })?;
         for (old, slot) in self.slots.iter() {
             let new = slots.len() as u32;
             numbers[old as usize] = new;
@@ -61,9 +59,7 @@ impl Store {
         if let Some(tracker) = &mut self.tracker {
             tracker.renumber(&numbers);
         }
-        self.lookups
-            .iter_mut()
-            .for_each(|lookup| lookup.renumber(&numbers));
+        self.lookups.iter_mut().for_each(|lookup| lookup.renumber(&numbers));
         (self.slots, self.table) = (slots, table);
         Ok(())
     }
@@ -106,9 +102,7 @@ impl Store {
                 continue;
             }
             self.slots.own(slot)?;
-            let (record, key) = self
-                .arena
-                .settle(old.record, old.key, home, &mut upcoming)?;
+            let (record, key) = self.arena.settle(old.record, old.key, home, &mut upcoming)?;
             self.arena.charge(record, key);
             let new = self.slots.get_mut(slot);
             (new.record, new.key) = (record, key);
@@ -123,9 +117,7 @@ impl Arena {
     /// than a tenth of dead bytes.
     fn victims(&self) -> Result<Vec<u32>> {
         let sizes = |chunk: u32| {
-            let len = self.chunks[chunk as usize]
-                .as_ref()
-                .map_or(0, |chunk| chunk.len());
+            let len = self.chunks[chunk as usize].as_ref().map_or(0, |chunk| chunk.len());
             (self.live[chunk as usize].iter().sum::<usize>(), len)
         };
         let mut victims = Vec::new();

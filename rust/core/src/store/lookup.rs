@@ -49,9 +49,7 @@ impl Column {
     /// The values in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, &end)| &self.bytes[start..end])
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
     }
 }
 
@@ -137,8 +135,7 @@ impl Lookup {
 
     /// The slots that have a value, in order.
     pub fn get(&self, text: &[u8]) -> &[u32] {
-        self.find(text)
-            .map_or(&[], |value| &self.values[value as usize].slots)
+        self.find(text).map_or(&[], |value| &self.values[value as usize].slots)
     }
 
     fn find(&self, text: &[u8]) -> Option<u32> {
@@ -201,9 +198,7 @@ impl Lookup {
         let (values, hasher) = (&self.values, &self.hasher);
         let rehash = |&value: &u32| hasher.hash_one(&values[value as usize].text[..]);
         let bytes = size_of::<Value>();
-        self.table
-            .try_reserve(1, rehash)
-            .map_err(|_| Error::OutOfMemory { bytes })?;
+        self.table.try_reserve(1, rehash).map_err(|_| Error::OutOfMemory { bytes })?;
         let mut copy = Vec::new();
         reserve(&mut copy, text.len())?;
         copy.extend_from_slice(text);
@@ -219,8 +214,7 @@ impl Lookup {
         self.values[value as usize].text = copy;
         let values = &self.values;
         let rehash = |&value: &u32| self.hasher.hash_one(&values[value as usize].text[..]);
-        self.table
-            .insert_unique(self.hasher.hash_one(text), value, rehash);
+        self.table.insert_unique(self.hasher.hash_one(text), value, rehash);
         Ok(value)
     }
 
@@ -232,9 +226,7 @@ impl Lookup {
         }
         for group in moves.enter.chunk_by(|a, b| a.value == b.value) {
             self.values[group[0].value as usize].enter(group);
-            group
-                .iter()
-                .for_each(|entry| self.of[entry.slot as usize] = entry.value);
+            group.iter().for_each(|entry| self.of[entry.slot as usize] = entry.value);
         }
         for group in moves.leave.chunk_by(|a, b| a.value == b.value) {
             let number = group[0].value;
@@ -242,9 +234,8 @@ impl Lookup {
             value.leave(group);
             if value.slots.is_empty() {
                 let text = std::mem::take(value).text;
-                let entry = self
-                    .table
-                    .find_entry(self.hasher.hash_one(&text[..]), |&v| v == number);
+                let entry =
+                    self.table.find_entry(self.hasher.hash_one(&text[..]), |&v| v == number);
                 if let Ok(entry) = entry {
                     entry.remove();
                     self.free.push(number);
@@ -256,22 +247,15 @@ impl Lookup {
     /// Gives every slot its new number; `u32::MAX` stands for none.
     pub fn renumber(&mut self, numbers: &[u32]) {
         for value in &mut self.values {
-            value
-                .slots
-                .iter_mut()
-                .for_each(|slot| *slot = numbers[*slot as usize]);
+            value.slots.iter_mut().for_each(|slot| *slot = numbers[*slot as usize]);
         }
         let mut old = numbers.iter();
-        self.of
-            .retain(|_| old.next().is_some_and(|&number| number != u32::MAX));
+        self.of.retain(|_| old.next().is_some_and(|&number| number != u32::MAX));
     }
 
     /// The memory that it takes, in bytes.
     pub fn memory(&self) -> usize {
-        let values = self
-            .values
-            .iter()
-            .map(|v| v.text.capacity() + v.slots.capacity() * 4);
+        let values = self.values.iter().map(|v| v.text.capacity() + v.slots.capacity() * 4);
         values.sum::<usize>()
             + self.values.capacity() * size_of::<Value>()
             + (self.free.capacity() + self.of.capacity()) * size_of::<u32>()
@@ -288,14 +272,10 @@ impl Store {
     /// store; [`Error::OutOfMemory`].
     pub fn create_lookup(&mut self, name: &str, column: &Column) -> Result<()> {
         if self.lookups().any(|other| other == name) {
-            return Err(Error::Conflict {
-                what: "a lookup of this name exists",
-            });
+            return Err(Error::Conflict { what: "a lookup of this name exists" });
         }
         if column.len() != self.len() {
-            return Err(Error::Conflict {
-                what: "a lookup needs one value for each entity",
-            });
+            return Err(Error::Conflict { what: "a lookup needs one value for each entity" });
         }
         reserve(&mut self.lookups, 1)?;
         let mut lookup = Lookup::new(name);

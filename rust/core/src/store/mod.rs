@@ -108,10 +108,7 @@ impl Store {
         let mut chunks = Vec::new();
         reserve(&mut chunks, self.arena.chunks.len())?;
         chunks.extend_from_slice(&self.arena.chunks);
-        Ok(Snapshot {
-            chunks,
-            slots: self.slots.share()?,
-        })
+        Ok(Snapshot { chunks, slots: self.slots.share()? })
     }
 
     /// Removes every entity.
@@ -122,17 +119,9 @@ impl Store {
 
     /// An empty store with the same lookups.
     fn successor(&self) -> Self {
-        let lookups = self
-            .lookups
-            .iter()
-            .map(|lookup| Lookup::new(&lookup.name))
-            .collect();
+        let lookups = self.lookups.iter().map(|lookup| Lookup::new(&lookup.name)).collect();
         let tracker = self.tracker.is_some().then(Tracker::default);
-        Store {
-            lookups,
-            tracker,
-            ..Store::default()
-        }
+        Store { lookups, tracker, ..Store::default() }
     }
 
     /// What the store keeps in memory.

@@ -27,11 +27,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn new(item: &Item) -> Self {
-        Slot {
-            record: item.record,
-            key: item.key,
-            bits: item.hash | LIVE,
-        }
+        Slot { record: item.record, key: item.key, bits: item.hash | LIVE }
     }
 
     pub fn hash(&self) -> u64 {
@@ -72,11 +68,7 @@ impl Slots {
 
     /// The memory that they take, in bytes.
     pub fn memory(&self) -> usize {
-        let slots: usize = self
-            .segments
-            .iter()
-            .map(|segment| segment.slots.capacity())
-            .sum();
+        let slots: usize = self.segments.iter().map(|segment| segment.slots.capacity()).sum();
         slots * size_of::<Slot>() + self.segments.capacity() * size_of::<Arc<Segment>>()
     }
 
@@ -91,11 +83,7 @@ impl Slots {
 
     /// The live slots in order.
     pub fn iter(&self) -> Live<'_> {
-        Live {
-            slots: self,
-            next: 0,
-            left: self.live,
-        }
+        Live { slots: self, next: 0, left: self.live }
     }
 
     /// The same slots, shared.
@@ -113,23 +101,15 @@ impl Slots {
             let mut slots = Vec::new();
             reserve(&mut slots, segment.slots.len())?;
             slots.extend_from_slice(&segment.slots);
-            *segment = Arc::new(Segment {
-                slots,
-                live: segment.live,
-            });
+            *segment = Arc::new(Segment { slots, live: segment.live });
         }
         Ok(())
     }
 
     /// Makes room for this many more slots, so that [`Slots::push`] cannot fail.
     pub fn reserve(&mut self, more: usize) -> Result<()> {
-        let end = self
-            .len
-            .checked_add(more)
-            .filter(|&end| end <= u32::MAX as usize);
-        let end = end.ok_or(Error::TooLarge {
-            what: "a store holds at most 2^32 - 1 slots",
-        })?;
+        let end = self.len.checked_add(more).filter(|&end| end <= u32::MAX as usize);
+        let end = end.ok_or(Error::TooLarge { what: "a store holds at most 2^32 - 1 slots" })?;
         let segments = end.div_ceil(SEGMENT);
         let more = segments.saturating_sub(self.segments.len());
         reserve(&mut self.segments, more)?;
@@ -147,9 +127,7 @@ impl Slots {
                 segment
                     .slots
                     .try_reserve_exact(more)
-                    .map_err(|_| Error::OutOfMemory {
-                        bytes: more * size_of::<Slot>(),
-                    })?;
+                    .map_err(|_| Error::OutOfMemory { bytes: more * size_of::<Slot>() })?;
             }
         }
         Ok(())

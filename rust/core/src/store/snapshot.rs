@@ -69,21 +69,14 @@ impl Snapshot {
     /// The entities in insertion order. `nth` and `skip` pass over whole segments.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
-        Iter {
-            snapshot: self,
-            live: self.slots.iter(),
-        }
+        Iter { snapshot: self, live: self.slots.iter() }
     }
 
     /// The records in insertion order, in runs as long as they stand together. Written with
     /// `,\n` between them they are what `memory.json` holds between its brackets.
     #[must_use]
     pub fn runs(&self) -> Runs<'_> {
-        Runs {
-            snapshot: self,
-            live: self.slots.iter(),
-            pending: None,
-        }
+        Runs { snapshot: self, live: self.slots.iter(), pending: None }
     }
 }
 
@@ -106,11 +99,7 @@ pub struct Iter<'a> {
 impl<'a> Iter<'a> {
     fn entry(&self, (slot, at): (u32, &Slot)) -> Entry<'a> {
         let chunks = &self.snapshot.chunks;
-        Entry {
-            slot,
-            record: arena::bytes(chunks, at.record),
-            key: arena::bytes(chunks, at.key),
-        }
+        Entry { slot, record: arena::bytes(chunks, at.record), key: arena::bytes(chunks, at.key) }
     }
 }
 
@@ -145,10 +134,7 @@ impl<'a> Iterator for Runs<'a> {
     type Item = Run<'a>;
 
     fn next(&mut self) -> Option<Run<'a>> {
-        let first = self
-            .pending
-            .take()
-            .or_else(|| Some(self.live.next()?.1.record))?;
+        let first = self.pending.take().or_else(|| Some(self.live.next()?.1.record))?;
         let chunk = self.snapshot.chunks[first.chunk as usize].as_deref()?;
         let mut run = first.range();
         let mut records = 1;
@@ -164,10 +150,7 @@ impl<'a> Iterator for Runs<'a> {
             run.end = next.end;
             records += 1;
         }
-        Some(Run {
-            bytes: &chunk[run],
-            records,
-        })
+        Some(Run { bytes: &chunk[run], records })
     }
 }
 

@@ -35,9 +35,7 @@ impl Tracker {
     pub fn reserve(&mut self, upserts: usize, removes: usize) -> Result<()> {
         reserve(&mut self.upserted, upserts)?;
         let bytes = removes.saturating_mul(size_of::<Vec<u8>>());
-        self.removed
-            .try_reserve(removes)
-            .map_err(|_| Error::OutOfMemory { bytes })
+        self.removed.try_reserve(removes).map_err(|_| Error::OutOfMemory { bytes })
     }
 
     pub fn upsert(&mut self, slot: u32, key: &[u8]) {
@@ -54,10 +52,7 @@ impl Tracker {
     }
 
     pub fn everything(&mut self) {
-        *self = Tracker {
-            all: true,
-            ..Tracker::default()
-        };
+        *self = Tracker { all: true, ..Tracker::default() };
     }
 
     /// Gives every slot its new number; `u32::MAX` stands for none.
@@ -92,10 +87,7 @@ impl Store {
     /// Starts or stops noting what changes. What there is when it starts counts as changed.
     pub fn track_changes(&mut self, on: bool) {
         if on != self.tracker.is_some() {
-            self.tracker = on.then(|| Tracker {
-                all: true,
-                ..Tracker::default()
-            });
+            self.tracker = on.then(|| Tracker { all: true, ..Tracker::default() });
         }
     }
 
@@ -104,11 +96,7 @@ impl Store {
         let mut taken = std::mem::take(self.tracker.as_mut()?);
         taken.sort(|slot| self.slots.is_live(slot));
         let removed = taken.removed.into_iter().collect();
-        Some(Changed {
-            all: taken.all,
-            upserted: taken.upserted,
-            removed,
-        })
+        Some(Changed { all: taken.all, upserted: taken.upserted, removed })
     }
 
     pub(super) fn changed_all(&mut self) {

@@ -13,38 +13,23 @@ use proptest::prelude::*;
 
 use crate::shapes::{Kinds, Random, schema, value};
 
-const UNION: Strategy = Strategy::MergeField {
-    lists: Lists::Union,
-};
+const UNION: Strategy = Strategy::MergeField { lists: Lists::Union };
 
 /// A batch of records under keys that are no part of them.
 fn batch<'a>(items: impl IntoIterator<Item = (&'a str, &'a [u8], &'a [Unset])>) -> Batch {
     let mut batch = Batch::default();
     for (key, record, unset) in items {
         let (chunk, bytes) = batch.open_keys().unwrap();
-        let key_span = Span {
-            chunk,
-            start: bytes.len() as u32,
-            len: key.len() as u32,
-        };
+        let key_span = Span { chunk, start: bytes.len() as u32, len: key.len() as u32 };
         bytes.extend_from_slice(key.as_bytes());
         let (chunk, bytes) = batch.open_records().unwrap();
-        let span = Span {
-            chunk,
-            start: bytes.len() as u32,
-            len: record.len() as u32,
-        };
+        let span = Span { chunk, start: bytes.len() as u32, len: record.len() as u32 };
         bytes.extend_from_slice(record);
         bytes.extend_from_slice(b",\n");
         let from = batch.unset.len() as u32;
         batch.unset.extend_from_slice(unset);
         let unset = (from, batch.unset.len() as u32);
-        batch.items.push(Item {
-            record: span,
-            key: key_span,
-            hash: hash(key.as_bytes()),
-            unset,
-        });
+        batch.items.push(Item { record: span, key: key_span, hash: hash(key.as_bytes()), unset });
     }
     batch
 }
@@ -54,13 +39,7 @@ fn batch<'a>(items: impl IntoIterator<Item = (&'a str, &'a [u8], &'a [Unset])>) 
 fn plan(rule: Rule, max: usize) -> Plan {
     let field = |name: &str, prefix: &str, node, rule| {
         let prefix = prefix.as_bytes().into();
-        Field {
-            name: name.into(),
-            prefix,
-            node,
-            default: None,
-            rule,
-        }
+        Field { name: name.into(), prefix, node, default: None, rule }
     };
     let fields = vec![
         field("id", "{\"id\":", 1, None),
@@ -68,23 +47,10 @@ fn plan(rule: Rule, max: usize) -> Plan {
         field("tags", ",\"tags\":", 2, None),
     ];
     let nodes = vec![
-        Node::Int {
-            min: None,
-            max: Some(100),
-        },
-        Node::Str {
-            min: 0,
-            max: usize::MAX,
-        },
-        Node::List(Items {
-            item: 1,
-            min: 0,
-            max,
-        }),
-        Node::Model(Model {
-            fields,
-            covered: true,
-        }),
+        Node::Int { min: None, max: Some(100) },
+        Node::Str { min: 0, max: usize::MAX },
+        Node::List(Items { item: 1, min: 0, max }),
+        Node::Model(Model { fields, covered: true }),
     ];
     Plan { nodes, root: 3 }
 }
@@ -94,14 +60,8 @@ fn id() -> KeyPlan {
 }
 
 fn record(id: &str, n: i64, tags: &str) -> String {
-    let tags: Vec<String> = tags
-        .split_whitespace()
-        .map(|tag| format!("\"{tag}\""))
-        .collect();
-    format!(
-        "{{\"id\":\"{id}\",\"n\":{n},\"tags\":[{}]}}",
-        tags.join(",")
-    )
+    let tags: Vec<String> = tags.split_whitespace().map(|tag| format!("\"{tag}\"")).collect();
+    format!("{{\"id\":\"{id}\",\"n\":{n},\"tags\":[{}]}}", tags.join(","))
 }
 
 /// A batch of such records, whose key texts stand in them.
@@ -113,23 +73,10 @@ fn records(items: &[(&str, i64, &str)]) -> Batch {
         let start = bytes.len() as u32;
         bytes.extend_from_slice(record.as_bytes());
         bytes.extend_from_slice(b",\n");
-        let span = Span {
-            chunk,
-            start,
-            len: record.len() as u32,
-        };
-        let key = Span {
-            chunk,
-            start: start + 6,
-            len: id.len() as u32 + 2,
-        };
+        let span = Span { chunk, start, len: record.len() as u32 };
+        let key = Span { chunk, start: start + 6, len: id.len() as u32 + 2 };
         let hash = hash(batch.bytes(key));
-        batch.items.push(Item {
-            record: span,
-            key,
-            hash,
-            unset: (0, 0),
-        });
+        batch.items.push(Item { record: span, key, hash, unset: (0, 0) });
     }
     batch
 }
@@ -147,33 +94,19 @@ fn text(bytes: &[u8]) -> String {
 /// All keys with their records, in order.
 fn contents(store: &Store) -> Vec<(String, String)> {
     let snapshot = store.snapshot().unwrap();
-    snapshot
-        .iter()
-        .map(|entry| (text(entry.key), text(entry.record)))
-        .collect()
+    snapshot.iter().map(|entry| (text(entry.key), text(entry.record))).collect()
 }
 
 fn expected(items: &[(&str, i64, &str)]) -> Vec<(String, String)> {
-    items
-        .iter()
-        .map(|&(id, n, tags)| (format!("\"{id}\""), record(id, n, tags)))
-        .collect()
+    items.iter().map(|&(id, n, tags)| (format!("\"{id}\""), record(id, n, tags))).collect()
 }
 
 fn counts(folded: &Folded) -> [usize; 4] {
-    [
-        folded.added,
-        folded.merged,
-        folded.unchanged,
-        folded.failed.len(),
-    ]
+    [folded.added, folded.merged, folded.unchanged, folded.failed.len()]
 }
 
 fn conflict(what: &str) -> Error {
-    Error::Merge {
-        item: 99,
-        what: what.into(),
-    }
+    Error::Merge { item: 99, what: what.into() }
 }
 
 proptest! {
@@ -238,11 +171,7 @@ fn many_groups_come_out_the_same_on_any_number_of_threads() {
     let items: Vec<_> = texts.iter().map(|(id, tag)| (&**id, 1, &**tag)).collect();
     let outcome = |threads| {
         let mut store = store(records(&items[..3000]));
-        let options = Options {
-            threads,
-            keys: Some(&keys),
-            ..Options::default()
-        };
+        let options = Options { threads, keys: Some(&keys), ..Options::default() };
         let folded = fold(&merger, &store, records(&items[3000..]), options).unwrap();
         let counts = counts(&folded);
         store.apply(folded.changes).unwrap();
@@ -270,14 +199,9 @@ fn what_changes_nothing_is_no_change() {
 fn the_key_of_a_merged_record_is_a_part_of_it() {
     let plan = plan(Rule::Sum, usize::MAX);
     let (merger, keys) = (Merger::new(&plan, UNION), id());
-    let options = Options {
-        keys: Some(&keys),
-        ..Options::default()
-    };
+    let options = Options { keys: Some(&keys), ..Options::default() };
     let batch = records(&[("a", 1, ""), ("a", 1, "")]);
-    let changes = fold(&merger, &Store::new(), batch, options)
-        .unwrap()
-        .changes;
+    let changes = fold(&merger, &Store::new(), batch, options).unwrap().changes;
     let item = changes.inserts[0];
     assert!(item.key.within(item.record));
     assert_eq!(changes.bytes(item.key), b"\"a\"");
@@ -289,10 +213,7 @@ fn an_item_that_would_change_the_key_is_left_out() {
     let (merger, keys) = (Merger::new(&plan, UNION), KeyPlan::Path(vec![1]));
     let texts = [record("a", 1, ""), record("b", 1, "x"), record("c", 0, "y")];
     let items = texts.iter().map(|record| ("1", record.as_bytes(), &[][..]));
-    let options = Options {
-        keys: Some(&keys),
-        ..Options::default()
-    };
+    let options = Options { keys: Some(&keys), ..Options::default() };
     let folded = fold(&merger, &Store::new(), batch(items), options).unwrap();
     let failed = Failed {
         item: 1,
@@ -319,12 +240,8 @@ fn an_item_that_fails_is_left_out_and_the_others_go_on() {
         out.extend_from_slice((read(old) + read(new)).to_string().as_bytes());
         Ok(())
     };
-    let options = Options {
-        custom: Some(&mut add),
-        threads: 2,
-        keys: Some(&keys),
-        ..Options::default()
-    };
+    let options =
+        Options { custom: Some(&mut add), threads: 2, keys: Some(&keys), ..Options::default() };
     let folded = fold(&merger, &store, batch, options).unwrap();
     let failed = Failed {
         item: 1,
@@ -334,10 +251,7 @@ fn an_item_that_fails_is_left_out_and_the_others_go_on() {
     assert_eq!(folded.failed, [failed]);
     assert_eq!(counts(&folded), [1, 2, 0, 1]);
     store.apply(folded.changes).unwrap();
-    assert_eq!(
-        contents(&store),
-        expected(&[("a", 6, "x z"), ("b", 13, "")])
-    );
+    assert_eq!(contents(&store), expected(&[("a", 6, "x z"), ("b", 13, "")]));
 }
 
 #[test]
@@ -355,10 +269,7 @@ fn an_error_that_is_no_conflict_ends_the_fold() {
     let merger = Merger::new(&plan, UNION);
     let batch = records(&[("a", 1, ""), ("a", 2, "")]);
     let mut interrupt = |_: u32, _: &[u8], _: &[u8], _: &mut Vec<u8>| Err(Error::Interrupted);
-    let options = Options {
-        custom: Some(&mut interrupt),
-        ..Options::default()
-    };
+    let options = Options { custom: Some(&mut interrupt), ..Options::default() };
     let folded = fold(&merger, &Store::new(), batch, options);
     assert!(matches!(folded, Err(Error::Interrupted)));
 }
@@ -389,27 +300,16 @@ fn doubtful_results_are_judged() {
             _ => Ok(()),
         }
     };
-    let options = Options {
-        judge: Some(&mut judge),
-        threads: 2,
-        keys: Some(&keys),
-        ..Options::default()
-    };
+    let options =
+        Options { judge: Some(&mut judge), threads: 2, keys: Some(&keys), ..Options::default() };
     let folded = fold(&merger, &store, batch, options).unwrap();
-    let failed: Vec<_> = folded
-        .failed
-        .iter()
-        .map(|failed| (failed.item, &*failed.what))
-        .collect();
+    let failed: Vec<_> = folded.failed.iter().map(|failed| (failed.item, &*failed.what)).collect();
     assert_eq!(failed, [(1, "too many tags"), (3, "n is at most 100")]);
     assert_eq!(counts(&folded), [1, 3, 0, 2]);
     // Each group once as a whole and once for the item that breaks it.
     assert_eq!(seen, ["\"a\"", "\"a\"", "\"b\"", "\"b\""]);
     store.apply(folded.changes).unwrap();
-    assert_eq!(
-        contents(&store),
-        expected(&[("a", 2, "x y"), ("c", 5, "x y"), ("b", 100, "")])
-    );
+    assert_eq!(contents(&store), expected(&[("a", 2, "x y"), ("c", 5, "x y"), ("b", 100, "")]));
 }
 
 /// Without a key plan the judge sees every merged record, and what it makes of it is kept.
@@ -419,24 +319,15 @@ fn what_the_judge_makes_of_a_record_is_kept() {
     let merger = Merger::new(&plan, UNION);
     let mut store = store(records(&[("a", 1, "x"), ("b", 1, "x")]));
     let mut judge = |key: &[u8], merged: &[u8], out: &mut Vec<u8>| {
-        assert_eq!(
-            (key, merged),
-            (&b"\"a\""[..], record("a", 2, "x").as_bytes())
-        );
+        assert_eq!((key, merged), (&b"\"a\""[..], record("a", 2, "x").as_bytes()));
         out.extend_from_slice(record("a", 0, "judged").as_bytes());
         Ok(())
     };
-    let options = Options {
-        judge: Some(&mut judge),
-        ..Options::default()
-    };
+    let options = Options { judge: Some(&mut judge), ..Options::default() };
     let batch = records(&[("a", 2, ""), ("b", 1, ""), ("c", 1, "")]);
     let folded = fold(&merger, &store, batch, options).unwrap();
     store.apply(folded.changes).unwrap();
-    assert_eq!(
-        contents(&store),
-        expected(&[("a", 0, "judged"), ("b", 1, "x"), ("c", 1, "")])
-    );
+    assert_eq!(contents(&store), expected(&[("a", 0, "judged"), ("b", 1, "x"), ("c", 1, "")]));
 }
 
 #[test]
@@ -444,12 +335,8 @@ fn progress_can_stop_a_fold() {
     let plan = plan(Rule::Max, usize::MAX);
     let merger = Merger::new(&plan, UNION);
     let long = "x".repeat(5000);
-    let items: Vec<_> = ["a", "b", "c"]
-        .iter()
-        .cycle()
-        .take(3000)
-        .map(|&id| (id, 1, &*long))
-        .collect();
+    let items: Vec<_> =
+        ["a", "b", "c"].iter().cycle().take(3000).map(|&id| (id, 1, &*long)).collect();
     for threads in [1, 2] {
         let mut calls = 0;
         let mut progress = |bytes: u64, records: u64| {
@@ -457,11 +344,7 @@ fn progress_can_stop_a_fold() {
             assert!(bytes >= 1 << 20 && records >= 200, "{bytes} {records}");
             false
         };
-        let options = Options {
-            progress: Some(&mut progress),
-            threads,
-            ..Options::default()
-        };
+        let options = Options { progress: Some(&mut progress), threads, ..Options::default() };
         let folded = fold(&merger, &Store::new(), records(&items), options);
         assert!(matches!(folded, Err(Error::Interrupted)), "{threads}");
         assert_eq!(calls, 1);
@@ -478,9 +361,7 @@ fn one_key_with_many_observations_is_linear() {
         let items: Vec<_> = tags.iter().map(|tag| ("a", 1, &**tag)).collect();
         let batch = records(&items);
         let start = Instant::now();
-        let changes = fold(&merger, &Store::new(), batch, Options::default())
-            .unwrap()
-            .changes;
+        let changes = fold(&merger, &Store::new(), batch, Options::default()).unwrap().changes;
         let time = start.elapsed();
         let merged = text(changes.bytes(changes.inserts[0].record));
         assert_eq!(merged, record("a", count, &tags.join(" ")));
@@ -489,10 +370,7 @@ fn one_key_with_many_observations_is_linear() {
     time(1000);
     let (short, long) = (time(4000), time(64_000));
     // Sixteen times the items; the square would be 256 times the time.
-    assert!(
-        long < short * 64 + Duration::from_millis(50),
-        "{short:?} {long:?}"
-    );
+    assert!(long < short * 64 + Duration::from_millis(50), "{short:?} {long:?}");
 }
 
 /// As deep as records can be, on a small stack; what is deeper is refused.
@@ -502,10 +380,7 @@ fn deep_records_do_not_overflow_the_stack() {
         format!("{}{leaf}{}", open.repeat(depth), close.repeat(depth))
     };
     let merge = move || {
-        let plan = Plan {
-            nodes: vec![Node::Any],
-            root: 0,
-        };
+        let plan = Plan { nodes: vec![Node::Any], root: 0 };
         let merger = Merger::new(&plan, UNION);
         let merge = |left: &str, right: &str| {
             let (mut out, unobserved) = (Vec::new(), Unobserved::Ranges(&[]));
@@ -523,10 +398,5 @@ fn deep_records_do_not_overflow_the_stack() {
             assert!(merge(&one, &two[..two.len() - depth]).is_err());
         }
     };
-    std::thread::Builder::new()
-        .stack_size(512 << 10)
-        .spawn(merge)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(512 << 10).spawn(merge).unwrap().join().unwrap();
 }

@@ -10,14 +10,8 @@ use reference::Reference;
 use shapes::{Kinds, Random, Schema, Value, schema, value};
 
 const LISTS: [Lists; 3] = [Lists::Union, Lists::Append, Lists::Replace];
-const PLAIN: Kinds = Kinds {
-    rules: false,
-    mixed: false,
-};
-const ALL: Kinds = Kinds {
-    rules: true,
-    mixed: true,
-};
+const PLAIN: Kinds = Kinds { rules: false, mixed: false };
+const ALL: Kinds = Kinds { rules: true, mixed: true };
 
 fn merge(
     schema: &Schema,
@@ -119,9 +113,7 @@ fn holds(merged: &serde_json::Value, side: &Value, last: bool) -> bool {
     match (merged, side) {
         (Json::Object(object), Value::Dict(members)) => members.iter().all(|(key, value)| {
             let key: String = serde_json::from_str(key).unwrap();
-            object
-                .get(&key)
-                .is_some_and(|merged| holds(merged, value, last))
+            object.get(&key).is_some_and(|merged| holds(merged, value, last))
         }),
         (Json::Object(object), Value::Record(fields)) => fields.iter().all(|field| {
             let key: String =

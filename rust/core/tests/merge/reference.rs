@@ -19,15 +19,9 @@ impl Reference<'_> {
         let node = self.leaf(node, incoming);
         match (existing, incoming) {
             (Record(old), Record(new)) => {
-                let Node::Model(model) = node else {
-                    panic!("{node:?}")
-                };
+                let Node::Model(model) = node else { panic!("{node:?}") };
                 let fields = old.iter().zip(new).zip(&model.fields);
-                Record(
-                    fields
-                        .map(|((old, new), field)| self.field(field, old, new))
-                        .collect(),
-                )
+                Record(fields.map(|((old, new), field)| self.field(field, old, new)).collect())
             }
             (Dict(old), Dict(new)) => {
                 let mut out = old.clone();
@@ -78,27 +72,16 @@ impl Reference<'_> {
 
     fn field(&self, field: &Field, old: &Member, new: &Member) -> Member {
         let is_default = |value: &Value| {
-            self.schema
-                .defaults
-                .get(&field.node)
-                .is_some_and(|d| d.text() == value.text())
+            self.schema.defaults.get(&field.node).is_some_and(|d| d.text() == value.text())
         };
-        let unset = if self.defaults_unset {
-            is_default(&new.value)
-        } else {
-            !new.set
-        };
+        let unset = if self.defaults_unset { is_default(&new.value) } else { !new.set };
         let value = if new.value.is_null() || unset {
             old.value.clone()
         } else if old.value.is_null() {
             new.value.clone()
         } else {
             let incoming_wins = |wins| {
-                if wins {
-                    new.value.clone()
-                } else {
-                    old.value.clone()
-                }
+                if wins { new.value.clone() } else { old.value.clone() }
             };
             match (field.rule, &old.value, &new.value) {
                 (Some(Rule::KeepExisting), ..) => incoming_wins(is_default(&old.value)),
@@ -113,21 +96,13 @@ impl Reference<'_> {
                 }
                 (Some(Rule::Sum), Scalar(a), Scalar(b)) => Scalar(sum(a, b)),
                 (Some(Rule::Longest), Scalar(a), Scalar(b)) => {
-                    let len = |text| {
-                        serde_json::from_str::<String>(text)
-                            .unwrap()
-                            .chars()
-                            .count()
-                    };
+                    let len = |text| serde_json::from_str::<String>(text).unwrap().chars().count();
                     incoming_wins(len(b) > len(a))
                 }
                 _ => self.merge(field.node, &old.value, &new.value),
             }
         };
-        Member {
-            value,
-            ..old.clone()
-        }
+        Member { value, ..old.clone() }
     }
 }
 
@@ -152,11 +127,7 @@ fn is_better(rule: Rule, old: &str, new: &str) -> bool {
         _ if old.starts_with('"') => string(new).cmp(&string(old)),
         _ => new.cmp(old), // Booleans.
     };
-    if rule == Rule::Max {
-        order.is_gt()
-    } else {
-        order.is_lt()
-    }
+    if rule == Rule::Max { order.is_gt() } else { order.is_lt() }
 }
 
 fn float(text: &str) -> Option<f64> {

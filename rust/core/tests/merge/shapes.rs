@@ -103,21 +103,9 @@ fn model(random: &mut Random, schema: &mut Schema, kinds: Kinds, depth: usize) -
         let known = !matches!(inner(&schema.plan, node), Node::Opaque | Node::Any);
         let rule = (kinds.rules && known && rule_fits(&schema.plan, node, rule)).then_some(rule);
         let prefix = prefix.into_bytes().into_boxed_slice();
-        fields.push(Field {
-            name,
-            prefix,
-            node,
-            default,
-            rule,
-        });
+        fields.push(Field { name, prefix, node, default, rule });
     }
-    add(
-        schema,
-        Node::Model(Model {
-            fields,
-            covered: true,
-        }),
-    )
+    add(schema, Node::Model(Model { fields, covered: true }))
 }
 
 fn inner(plan: &Plan, node: NodeId) -> &Node {
@@ -129,19 +117,9 @@ fn inner(plan: &Plan, node: NodeId) -> &Node {
 
 fn node(random: &mut Random, schema: &mut Schema, kinds: Kinds, depth: usize) -> NodeId {
     let scalars = [
-        Node::Int {
-            min: None,
-            max: None,
-        },
-        Node::Float {
-            min: None,
-            max: None,
-            inf_nan: true,
-        },
-        Node::Str {
-            min: 0,
-            max: usize::MAX,
-        },
+        Node::Int { min: None, max: None },
+        Node::Float { min: None, max: None, inf_nan: true },
+        Node::Str { min: 0, max: usize::MAX },
         Node::Bool,
         Node::Text(Text::Date),
         Node::Choice(vec![b"1"[..].into(), b"2"[..].into()]),
@@ -157,62 +135,26 @@ fn node(random: &mut Random, schema: &mut Schema, kinds: Kinds, depth: usize) ->
         }
         1 => {
             let item = node(random, schema, kinds, depth - 1);
-            add(
-                schema,
-                Node::List(Items {
-                    item,
-                    min: 0,
-                    max: usize::MAX,
-                }),
-            )
+            add(schema, Node::List(Items { item, min: 0, max: usize::MAX }))
         }
         2 => {
             let item = add(schema, scalars[random.below(5)].clone());
-            add(
-                schema,
-                Node::Set(Items {
-                    item,
-                    min: 0,
-                    max: usize::MAX,
-                }),
-            )
+            add(schema, Node::Set(Items { item, min: 0, max: usize::MAX }))
         }
         3 => {
             let item = node(random, schema, kinds, depth - 1);
-            add(
-                schema,
-                Node::Dict(Items {
-                    item,
-                    min: 0,
-                    max: usize::MAX,
-                }),
-            )
+            add(schema, Node::Dict(Items { item, min: 0, max: usize::MAX }))
         }
         4 => model(random, schema, kinds, depth),
         5 => {
-            let items = (0..2)
-                .map(|_| node(random, schema, kinds, depth - 1))
-                .collect();
+            let items = (0..2).map(|_| node(random, schema, kinds, depth - 1)).collect();
             add(schema, Node::Tuple(items))
         }
         6 => {
             let list = node(random, schema, kinds, 0);
             let variants = vec![
-                add(
-                    schema,
-                    Node::Int {
-                        min: None,
-                        max: None,
-                    },
-                ),
-                add(
-                    schema,
-                    Node::List(Items {
-                        item: list,
-                        min: 0,
-                        max: usize::MAX,
-                    }),
-                ),
+                add(schema, Node::Int { min: None, max: None }),
+                add(schema, Node::List(Items { item: list, min: 0, max: usize::MAX })),
                 add(schema, Node::Null),
                 model(random, schema, kinds, depth),
             ];
@@ -238,21 +180,12 @@ pub fn value(random: &mut Random, schema: &Schema, node: NodeId) -> Value {
         Node::List(items) => return List(many(random, schema, items.item)),
         Node::Set(items) => return set(many(random, schema, items.item)),
         Node::Tuple(nodes) => {
-            return List(
-                nodes
-                    .iter()
-                    .map(|&node| value(random, schema, node))
-                    .collect(),
-            );
+            return List(nodes.iter().map(|&node| value(random, schema, node)).collect());
         }
         Node::Dict(items) => return dict(random, |random| value(random, schema, items.item)),
         Node::Model(model) => {
             return Record(
-                model
-                    .fields
-                    .iter()
-                    .map(|field| member(random, schema, field))
-                    .collect(),
+                model.fields.iter().map(|field| member(random, schema, field)).collect(),
             );
         }
         Node::Union(nodes) => {
@@ -265,24 +198,16 @@ pub fn value(random: &mut Random, schema: &Schema, node: NodeId) -> Value {
 }
 
 fn many(random: &mut Random, schema: &Schema, item: NodeId) -> Vec<Value> {
-    (0..random.below(5))
-        .map(|_| value(random, schema, item))
-        .collect()
+    (0..random.below(5)).map(|_| value(random, schema, item)).collect()
 }
 
 fn member(random: &mut Random, schema: &Schema, field: &Field) -> Member {
     let prefix = String::from_utf8(field.prefix.to_vec()).unwrap();
     match schema.defaults.get(&field.node) {
-        Some(default) if random.below(3) == 0 => Member {
-            prefix,
-            value: default.clone(),
-            set: random.below(2) == 0,
-        },
-        _ => Member {
-            prefix,
-            value: value(random, schema, field.node),
-            set: true,
-        },
+        Some(default) if random.below(3) == 0 => {
+            Member { prefix, value: default.clone(), set: random.below(2) == 0 }
+        }
+        _ => Member { prefix, value: value(random, schema, field.node), set: true },
     }
 }
 
@@ -290,11 +215,7 @@ fn anything(random: &mut Random, depth: usize) -> Value {
     match random.below(if depth == 0 { 2 } else { 5 }) {
         0 => Scalar("null".into()),
         1 | 2 => Scalar(random.pick(&["1", "1.0", "true", "\"1\""]).into()),
-        3 => List(
-            (0..random.below(4))
-                .map(|_| anything(random, depth - 1))
-                .collect(),
-        ),
+        3 => List((0..random.below(4)).map(|_| anything(random, depth - 1)).collect()),
         _ => dict(random, |random| anything(random, depth - 1)),
     }
 }
@@ -302,9 +223,7 @@ fn anything(random: &mut Random, depth: usize) -> Value {
 fn dict(random: &mut Random, mut value: impl FnMut(&mut Random) -> Value) -> Value {
     let mut members: Vec<(String, Value)> = Vec::new();
     for _ in 0..random.below(4) {
-        let key = random
-            .pick(&["\"a\"", "\"b\"", "\"ü\\n\"", "\"\""])
-            .to_owned();
+        let key = random.pick(&["\"a\"", "\"b\"", "\"ü\\n\"", "\"\""]).to_owned();
         if members.iter().all(|(other, _)| *other != key) {
             members.push((key, value(random)));
         }
@@ -360,10 +279,7 @@ impl Value {
                     let start = out.len() as u32;
                     field.value.write(out, unset);
                     if !field.set {
-                        unset.push(Unset {
-                            start,
-                            end: out.len() as u32,
-                        });
+                        unset.push(Unset { start, end: out.len() as u32 });
                     }
                 }
                 out.push('}');
@@ -382,19 +298,14 @@ impl Value {
                 Scalar(_) => value.clone(),
                 List(values) => List(values.iter().map(sorted).collect()),
                 Dict(members) => {
-                    let mut members: Vec<_> = members
-                        .iter()
-                        .map(|(key, value)| (key.clone(), sorted(value)))
-                        .collect();
+                    let mut members: Vec<_> =
+                        members.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
                     members.sort_by(|left, right| left.0.cmp(&right.0));
                     Dict(members)
                 }
                 Record(fields) => Record(
                     (fields.iter())
-                        .map(|field| Member {
-                            value: sorted(&field.value),
-                            ..field.clone()
-                        })
+                        .map(|field| Member { value: sorted(&field.value), ..field.clone() })
                         .collect(),
                 ),
             }
