@@ -6,11 +6,12 @@
 //! locked is still the one that the path names, and starts again if it is not.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::disk::absent;
 use crate::error::{Error, Progress, Result};
 
 /// How long a lock is waited for.
@@ -26,8 +27,9 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes a lock that excludes every other holder. `what` is what the lock guards.
     pub(crate) fn exclusive(path: PathBuf, what: &Path, progress: &mut Progress) -> Result<Lock> {
-        let mut lock = Lock { file: open(&path)?, path };
-        lock.wait(File::try_lock, what, PATIENCE, progress)?;
+        let mut wait = Wait { path: &path, what, end: Instant::now() + PATIENCE, progress };
+        let _turn = wait.take(turn(&path), open, File::try_lock)?;
+        let mut lock = wait.take(path.clone(), open, File::try_lock)?;
         lock.sign(&format!("process {}", std::process::id()));
         Ok(lock)
     }
@@ -49,50 +51,22 @@ impl Lock {
         what: &Path,
         progress: &mut Progress,
     ) -> Result<Option<Lock>> {
-        let file = match open(&path) {
-            Err(Error::Io { source, .. }) if read_only(&source) => match File::open(&path) {
-                Ok(file) => file,
-                Err(_) => return Ok(None),
-            },
-            result => result?,
+        let mut wait = Wait { path: &path, what, end: Instant::now() + PATIENCE, progress };
+        let lock = match wait.take(turn(&path), open, File::try_lock) {
+            Ok(_turn) => wait.take(path.clone(), open, File::try_lock_shared),
+            Err(Error::Io { source, .. }) if read_only(&source) => {
+                match wait.take(path.clone(), open_existing, File::try_lock_shared) {
+                    Err(Error::Io { source, .. }) if absent(&source) || read_only(&source) => {
+                        return Ok(None);
+                    }
+                    result => result,
+                }
+            }
+            Err(error) => Err(error),
         };
-        let mut lock = Lock { file, path };
-        lock.wait(File::try_lock_shared, what, PATIENCE, progress)?;
+        let mut lock = lock?;
         lock.sign("");
         Ok(Some(lock))
-    }
-
-    /// Polls, so that the caller can be interrupted.
-    fn wait(
-        &mut self,
-        take: fn(&File) -> std::result::Result<(), TryLockError>,
-        what: &Path,
-        patience: Duration,
-        progress: &mut Progress,
-    ) -> Result<()> {
-        let start = Instant::now();
-        let mut pause = Duration::from_micros(200);
-        loop {
-            match take(&self.file) {
-                Ok(()) if self.stands() => return Ok(()),
-                Ok(()) => {
-                    self.file = open(&self.path)?;
-                    continue;
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => {
-                    return Err(Error::io("lock", &self.path, error));
-                }
-            }
-            if start.elapsed() >= patience {
-                return Err(Error::Locked { path: what.to_path_buf(), holder: self.holder() });
-            }
-            if !progress(0, 0) {
-                return Err(Error::Interrupted);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
-        }
     }
 
     /// Whether the path still names the file that is locked.
@@ -108,17 +82,68 @@ impl Lock {
     fn sign(&mut self, holder: &str) {
         let _ = self.file.set_len(0).and_then(|()| self.file.write_all(holder.as_bytes()));
     }
+}
 
-    /// Who signed last.
-    fn holder(&mut self) -> String {
-        let mut holder = String::new();
-        let read =
-            self.file.rewind().and_then(|()| (&self.file).take(80).read_to_string(&mut holder));
-        match read {
-            Ok(0) | Err(_) => "a reader".to_owned(),
-            Ok(_) => holder,
+/// Waiting for a lock.
+struct Wait<'a, 'b> {
+    path: &'a Path,
+    what: &'a Path,
+    end: Instant,
+    progress: &'a mut Progress<'b>,
+}
+
+impl Wait<'_, '_> {
+    /// Polls, so that the caller can be interrupted.
+    fn take(
+        &mut self,
+        path: PathBuf,
+        open: fn(&Path) -> Result<File>,
+        take: fn(&File) -> std::result::Result<(), TryLockError>,
+    ) -> Result<Lock> {
+        let mut lock = Lock { file: open(&path)?, path };
+        let mut pause = Duration::from_micros(200);
+        loop {
+            match take(&lock.file) {
+                Ok(()) if lock.stands() => return Ok(lock),
+                Ok(()) => {
+                    lock.file = open(&lock.path)?;
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(Error::io("lock", &lock.path, error));
+                }
+            }
+            if Instant::now() >= self.end {
+                let path = self.what.to_path_buf();
+                return Err(Error::Locked { path, holder: holder(self.path) });
+            }
+            if !(self.progress)(0, 0) {
+                return Err(Error::Interrupted);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
+}
+
+/// Who signed a lock.
+fn holder(path: &Path) -> String {
+    let mut holder = String::new();
+    let read = File::open(path).and_then(|file| file.take(80).read_to_string(&mut holder));
+    match read {
+        Ok(0) | Err(_) => "a reader".to_owned(),
+        Ok(_) => holder,
+    }
+}
+
+/// The lock that is held while the one at `path` is waited for, so that readers who come one
+/// after the other do not keep a dumper out for ever: without it, four readers that held a
+/// folder for 50 ms each let no dumper in for as long as they went on.
+fn turn(path: &Path) -> PathBuf {
+    let mut turn = path.as_os_str().to_owned();
+    turn.push("-turn");
+    turn.into()
 }
 
 impl Drop for Lock {
@@ -143,8 +168,12 @@ fn open(path: &Path) -> Result<File> {
         .map_err(|error| Error::io("lock", path, error))
 }
 
+fn open_existing(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::io("lock", path, error))
+}
+
 /// Whether an error says that nothing can be written here.
-pub(crate) fn read_only(error: &io::Error) -> bool {
+fn read_only(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
@@ -165,16 +194,14 @@ mod tests {
         let held = Lock::exclusive(path.clone(), dir.path(), &mut go()).unwrap();
         assert!(Lock::try_exclusive(path.clone()).unwrap().is_none());
 
-        let mut other = Lock { file: open(&path).unwrap(), path: path.clone() };
-        let error = other
-            .wait(File::try_lock_shared, dir.path(), Duration::from_millis(5), &mut go())
-            .unwrap_err();
+        let end = Instant::now() + Duration::from_millis(5);
+        let mut wait = Wait { path: &path, what: dir.path(), end, progress: &mut go() };
+        let error = wait.take(path.clone(), open, File::try_lock_shared).unwrap_err();
         assert!(error.to_string().ends_with(&format!("process {}", std::process::id())));
         let error = Lock::shared(path.clone(), dir.path(), &mut |_, _| false).unwrap_err();
         assert!(matches!(error, Error::Interrupted));
 
         drop(held);
-        drop(other);
         assert!(!path.exists());
     }
 
@@ -199,6 +226,31 @@ mod tests {
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();
         assert!(Lock::exclusive(path, dir.path(), &mut go()).is_err());
         assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn readers_do_not_keep_a_dumper_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = || dir.path().join(".omem-lock");
+        let done = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while done.load(Ordering::SeqCst) == 0 {
+                        let _lock = Lock::shared(path(), dir.path(), &mut go()).unwrap();
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            let start = Instant::now();
+            let lock = Lock::exclusive(path(), dir.path(), &mut |_, _| {
+                start.elapsed() < Duration::from_secs(5)
+            });
+            done.store(1, Ordering::SeqCst);
+            assert!(lock.is_ok());
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     /// Each writer makes the number odd for a while; no one else may see it odd, though the lock
