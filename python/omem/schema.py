@@ -75,7 +75,8 @@ def compile_schema(model: type[BaseModel]) -> _omem.Schema:
     if known is not None:
         return known
     try:
-        model.model_rebuild()
+        if not model.__pydantic_complete__:
+            model.model_rebuild()
     except Exception as error:
         raise SchemaError(f"{model.__name__} is not complete: {error}") from error
     compiler = _Compiler()

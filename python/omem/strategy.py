@@ -1,7 +1,5 @@
 """Which strategy merges two observations of one entity, and the rules of single fields."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar
