@@ -14,14 +14,15 @@ use pyo3::types::{
 };
 
 use crate::schema::{Container, ModelSide, Schema, Side};
-use crate::slow;
+use crate::{slow, unicode};
 
 /// The model of a record; what the plan does not cover is read by Pydantic.
 ///
 /// # Errors
 /// What Pydantic or Python raises.
 pub fn decode(schema: &Schema, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyAny>> {
-    if schema.covered() {
+    // Checked once for the whole record, so that no string in it has to be.
+    if schema.covered() && simdutf8::basic::from_utf8(record).is_ok() {
         let mut decoder = Decoder { schema, py, text: record, at: 0 };
         if let Some(model) = decoder.value(schema.plan.root) {
             return Ok(model.unbind());
@@ -44,7 +45,8 @@ pub fn decode_value(
     text: &[u8],
 ) -> PyResult<Py<PyAny>> {
     let mut decoder = Decoder { schema, py, text, at: 0 };
-    match decoder.value(node) {
+    let value = simdutf8::basic::from_utf8(text).ok().and_then(|_| decoder.value(node));
+    match value {
         Some(value) => Ok(value.unbind()),
         None => Err(PyErr::take(py).unwrap_or_else(|| {
             PyValueError::new_err("a custom merge rule needs a field of a type that omem knows")
@@ -76,7 +78,7 @@ impl Drop for Paused {
     }
 }
 
-/// `None` without a Python error is doubt: the record is Pydantic's.
+/// `None` without a Python error is doubt: the record is Pydantic's. The text is UTF-8.
 struct Decoder<'a, 'py> {
     schema: &'a Schema,
     py: Python<'py>,
@@ -181,7 +183,7 @@ impl<'py> Decoder<'_, 'py> {
         let end = string::end(self.text, self.at);
         let body = self.text.get(self.at + 1..end)?;
         self.at = end + 1;
-        text_object(self.py, body)
+        unicode::read(self.py, body)
     }
 
     /// The text of a number.
@@ -329,27 +331,6 @@ impl<'py> Decoder<'_, 'py> {
 
 fn truth(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
     pyo3::types::PyBool::new(py, value).to_owned().into_any()
-}
-
-/// A str of canonical string content.
-fn text_object<'py>(py: Python<'py>, body: &[u8]) -> Option<Bound<'py, PyAny>> {
-    if body.contains(&b'\\') {
-        return Some(PyString::new(py, &string::unescape(body).ok()?).into_any());
-    }
-    if !body.is_ascii() {
-        return Some(PyString::new(py, std::str::from_utf8(body).ok()?).into_any());
-    }
-    // SAFETY: the new str has room for as many one-byte characters, all of them ASCII, and
-    // nobody else has seen it yet.
-    unsafe {
-        let object = ffi::PyUnicode_New(body.len() as ffi::Py_ssize_t, 127);
-        let object = Bound::from_owned_ptr_or_opt(py, object)?;
-        if !body.is_empty() {
-            let data = ffi::PyUnicode_DATA(object.as_ptr()).cast::<u8>();
-            std::ptr::copy_nonoverlapping(body.as_ptr(), data, body.len());
-        }
-        Some(object)
-    }
 }
 
 /// A model instance, as pydantic-core makes one: nothing of `__init__` runs.

@@ -115,3 +115,50 @@ unsafe fn put_any(at: *mut u8, code: u32) -> Option<usize> {
     unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     Some(bytes.len())
 }
+
+/// A str of the body of a canonical JSON string. The body must be UTF-8.
+pub fn read<'py>(py: Python<'py>, body: &[u8]) -> Option<Bound<'py, PyAny>> {
+    if memchr::memchr(b'\\', body).is_some() {
+        return Some(PyString::new(py, &string::unescape(body).ok()?).into_any());
+    }
+    // SAFETY: the caller has checked the record that the body is a part of, and quotes, which are
+    // ASCII, stand at both of its ends.
+    let text = unsafe { std::str::from_utf8_unchecked(body) };
+    // The first byte of a character tells how far it is: those below 0xc4 are Latin-1.
+    let widest = body.iter().fold(0, |widest, &byte| widest.max(byte));
+    let count = match widest {
+        0..0x80 => body.len(),
+        _ => body.iter().map(|&byte| usize::from(byte & 0xc0 != 0x80)).sum(),
+    };
+    let limit = match widest {
+        0..0x80 => 0x7f,
+        0x80..0xc4 => 0xff,
+        0xc4..0xf0 => 0xffff,
+        _ => 0x0010_ffff,
+    };
+    // SAFETY: the new str has room for `count` characters of the width that `limit` asks for,
+    // which is the least that fits them, as CPython wants it; nobody else has seen it yet.
+    unsafe {
+        let object = ffi::PyUnicode_New(count as ffi::Py_ssize_t, limit);
+        let object = Bound::from_owned_ptr_or_opt(py, object)?;
+        let data = ffi::PyUnicode_DATA(object.as_ptr());
+        match limit {
+            0x7f => data.cast::<u8>().copy_from_nonoverlapping(body.as_ptr(), count),
+            0xff => {
+                fill(std::slice::from_raw_parts_mut(data.cast::<u8>(), count), text, |c| c as u8)
+            }
+            0xffff => {
+                fill(std::slice::from_raw_parts_mut(data.cast::<u16>(), count), text, |c| c as u16);
+            }
+            _ => fill(std::slice::from_raw_parts_mut(data.cast::<u32>(), count), text, |c| c),
+        }
+        Some(object)
+    }
+}
+
+/// Writes the characters of a text, of which there are as many as places.
+fn fill<C>(places: &mut [C], text: &str, narrow: impl Fn(u32) -> C) {
+    for (place, character) in places.iter_mut().zip(text.chars()) {
+        *place = narrow(character as u32);
+    }
+}
