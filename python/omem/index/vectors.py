@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -17,6 +18,10 @@ from omem.retry import is_transient, wait_before
 
 Vectors = NDArray[np.float32]
 MAX_RETRIES = 2
+
+# A search in the child of a fork hangs where OpenMP's threads, which stayed behind in the parent,
+# were in use (5 of 5 tries); with one thread it does not need them.
+os.register_at_fork(after_in_child=lambda: cast(Any, faiss).omp_set_num_threads(1))
 
 
 def content_hash(text: str) -> bytes:

@@ -1,0 +1,269 @@
+"""Processes that are really killed, disks that are really full: the old memory or the new one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from omem import HashingEmbedder, OMem
+
+
+class Counter(BaseModel):
+    key: str
+    generation: int
+    text: str = ""
+
+
+SCRIPT = """
+import sys
+from pydantic import BaseModel
+from omem import HashingEmbedder, OMem
+
+class Counter(BaseModel):
+    key: str
+    generation: int
+    text: str = ""
+
+memory = OMem(Counter, "key", embedder=HashingEmbedder(16))
+"""
+
+
+def run(body: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    code = SCRIPT + textwrap.dedent(body)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def fresh() -> OMem[Counter]:
+    return OMem(Counter, "key", embedder=HashingEmbedder(16))
+
+
+def generation_of(folder: Path) -> int:
+    """The one generation of a folder, index included, after it was loaded."""
+    memory = fresh()
+    report = memory.load(folder)
+    generations = {item.generation for item in memory}
+    assert len(generations) == 1, "a mixture of two dumps"
+    assert memory.size == 200
+    assert report.index == "loaded", report.index
+    assert memory.sync_index()
+    return generations.pop()
+
+
+DUMP_LOOP = """
+    generation = 0
+    while True:
+        generation += 1
+        memory.upsert(
+            Counter(key=f"k{n}", generation=generation, text="x" * (generation % 50))
+            for n in range(200)
+        )
+        memory.build_index()
+        memory.dump(sys.argv[1])
+        print(generation, flush=True)
+"""
+
+
+def killed_dumps(folder: Path, kills: int, seed: int) -> None:
+    dice = random.Random(seed)
+    for _ in range(kills):
+        process = run(DUMP_LOOP, folder)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, process.stderr.read().decode() if process.stderr else ""
+        time.sleep(dice.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        told, _ = process.communicate()
+        acknowledged = int((first + told).split()[-1])
+        assert generation_of(folder) in (acknowledged, acknowledged + 1)
+    memory = fresh()
+    memory.load(folder)
+    memory.dump(folder)
+    left = [p.name for p in folder.rglob("*") if "-tmp" in p.name or "-new" in p.name]
+    assert left == []
+
+
+def test_killed_dumps(tmp_path: Path) -> None:
+    killed_dumps(tmp_path / "m", kills=6, seed=1)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_killed_dumps_in_earnest(tmp_path: Path) -> None:
+    killed_dumps(tmp_path / "m", kills=300, seed=2)
+
+
+def test_a_file_size_limit_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
+    memory = fresh()
+    memory.add(Counter(key="a", generation=1))
+    memory.dump(tmp_path / "m")
+    process = run(
+        """
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        memory.load(sys.argv[1])
+        memory.add(Counter(key=f"b{n}", generation=2, text="x" * 1000) for n in range(2000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        try:
+            memory.dump(sys.argv[1])
+        except OSError as error:
+            print(error.errno)
+        """,
+        tmp_path / "m",
+    )
+    told, errors = process.communicate()
+    assert told.strip() == b"27", errors.decode()
+    again = fresh()
+    again.load(tmp_path / "m")
+    assert again.items == memory.items
+
+
+def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
+    memory = fresh()
+    memory.add(Counter(key="a", generation=1))
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="directory"):
+        memory.dump_data(tmp_path / "directory")
+    with pytest.raises(OSError, match="file"):
+        memory.dump(tmp_path / "file")
+    with pytest.raises(OSError, match="file"):
+        memory.dump_data(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("spare_mb", [8, 32, 64, 128, 256, 512])
+def test_a_memory_limit_is_a_memory_error(spare_mb: int, tmp_path: Path) -> None:
+    memory = fresh()
+    memory.add(Counter(key=f"k{n}", generation=1, text="x" * 2000) for n in range(20_000))
+    memory.dump_data(tmp_path / "x.json")
+    process = run(
+        """
+        import resource
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        limit = used + int(sys.argv[2]) * 1_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            memory.load_data(sys.argv[1])
+            memory.dump_data(sys.argv[1] + ".again")
+            print("done")
+        except MemoryError:
+            print("MemoryError")
+        """,
+        tmp_path / "x.json",
+        spare_mb,
+    )
+    told, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert told.strip() in (b"done", b"MemoryError")
+    if spare_mb >= 256:
+        assert told.strip() == b"done"
+
+
+def test_dumpers_and_readers_never_see_a_mixture(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    dumpers = [run(DUMP_LOOP, folder) for _ in range(2)]
+    try:
+        for dumper in dumpers:
+            assert dumper.stdout is not None
+            assert dumper.stdout.readline()
+        deadline = time.monotonic() + 3
+        seen = [generation_of(folder) for _ in iter(lambda: time.monotonic() < deadline, False)]
+    finally:
+        for dumper in dumpers:
+            dumper.kill()
+            dumper.communicate()
+    assert len(seen) > 3
+
+
+def test_threads_share_one_memory(tmp_path: Path) -> None:
+    memory = OMem(Counter, "key", embedder=HashingEmbedder(16))
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            for number in range(30):
+                memory.add(Counter(key=f"{name}{number}", generation=number, text=name))
+                assert memory.get(f"{name}{number}") is not None
+                memory.search(name, top_k=2)
+                memory.dump(tmp_path / "m")
+                OMem(Counter, "key").load(tmp_path / "m")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert memory.size == 8 * 30
+    assert len(memory.search("a", top_k=500)) == 240
+
+
+def test_everything_works_after_a_fork() -> None:
+    process = run(
+        """
+        import os, threading, time, warnings
+        warnings.simplefilter("ignore")
+        memory.add(Counter(key=f"k{n}", generation=1, text=f"text {n}") for n in range(3000))
+        memory.search("text 7")
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                memory.upsert(Counter(key="busy", generation=2))
+        threads = [threading.Thread(target=busy, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                memory.add(Counter(key="child", generation=3))
+                ok = memory.get("child") is not None and len(memory.search("text 7")) == 5
+                os._exit(0 if ok else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        stop.set()
+        print("done")
+        """
+    )
+    told, errors = process.communicate(timeout=120)
+    assert told.strip() == b"done", errors.decode()
+
+
+def test_ctrl_c_ends_a_dump_and_leaves_the_old_one(tmp_path: Path) -> None:
+    process = run(
+        """
+        memory.add(Counter(key=f"k{n}", generation=1, text="x" * 500) for n in range(50_000))
+        memory.dump(sys.argv[1])
+        memory.upsert(Counter(key="k1", generation=2))
+        def stop(done, records):
+            import os, signal
+            os.kill(os.getpid(), signal.SIGINT)
+        try:
+            memory.dump(sys.argv[1], progress=stop)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """,
+        tmp_path / "m",
+    )
+    told, errors = process.communicate()
+    assert told.strip() == b"interrupted", errors.decode()
+    memory = fresh()
+    memory.load(tmp_path / "m")
+    entity = memory.get("k1")
+    assert entity is not None
+    assert entity.generation == 1
