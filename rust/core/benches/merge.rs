@@ -15,35 +15,41 @@ fn main() {
         [existing, incoming] => (existing, incoming),
         _ => (250_000, 1_000_000),
     };
-    let plan = plan();
-    let keys = KeyPlan::Path(vec![0]);
-    let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
-    for (existing, incoming) in [(existing / 4, incoming / 4), (existing, incoming)] {
-        for threads in [1, 2] {
-            let mut times: Vec<[f64; 2]> = Vec::new();
-            for _ in 0..5 {
-                let mut store = Store::new();
-                store.apply(Changes::from(batch(0, existing, existing))).expect("new keys");
-                let batch = batch(1, incoming, existing);
-                let start = Instant::now();
-                let options = Options { threads, keys: Some(&keys), ..Options::default() };
-                let folded = fold(&merger, &store, batch, options).expect("a fold");
-                let folding = start.elapsed().as_secs_f64();
-                assert_eq!(folded.changes.updates.len(), existing.min(incoming));
-                assert_eq!((folded.merged, folded.added), (incoming, 0));
-                store.apply(folded.changes).expect("changes");
-                assert_eq!(store.len(), existing);
-                times.push([folding, start.elapsed().as_secs_f64()]);
-            }
-            times.sort_by(|left, right| left[1].total_cmp(&right[1]));
-            let [folding, whole] = times[times.len() / 2];
-            println!(
-                "{incoming} items on {existing} keys, {threads} threads: fold {folding:.3} s, with apply \
-                 {whole:.3} s, {:.0} merges/s",
-                incoming as f64 / whole
-            );
-        }
+    for threads in [1, 2] {
+        measure("a quarter of it", existing / 4, incoming / 4, existing / 4, threads);
+        measure("known keys", existing, incoming, existing, threads);
+        measure("new keys", 0, incoming, incoming, threads);
+        measure("one key", 1, incoming, 1, threads);
     }
+}
+
+/// Folds `incoming` profiles of so many keys onto `existing` ones; prints the median of five runs.
+fn measure(name: &str, existing: usize, incoming: usize, keys: usize, threads: usize) {
+    let plan = plan();
+    let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
+    let key = KeyPlan::Path(vec![0]);
+    let mut times: Vec<[f64; 2]> = Vec::new();
+    for _ in 0..5 {
+        let mut store = Store::new();
+        store.apply(Changes::from(batch(0, existing, existing))).expect("new keys");
+        let batch = batch(1, incoming, keys);
+        let start = Instant::now();
+        let options = Options { threads, keys: Some(&key), ..Options::default() };
+        let folded = fold(&merger, &store, batch, options).expect("a fold");
+        let folding = start.elapsed().as_secs_f64();
+        let added = keys - existing;
+        assert_eq!((folded.added, folded.merged), (added, incoming - added));
+        store.apply(folded.changes).expect("changes");
+        times.push([folding, start.elapsed().as_secs_f64()]);
+        assert_eq!(store.len(), keys);
+    }
+    times.sort_by(|left, right| left[1].total_cmp(&right[1]));
+    let [folding, whole] = times[times.len() / 2];
+    println!(
+        "{name}: {incoming} items on {existing} of {keys} keys, {threads} threads: fold {folding:.3} s, \
+         with apply {whole:.3} s, {:.0} items/s",
+        incoming as f64 / whole
+    );
 }
 
 /// Profiles of the keys `0..keys` in turn. Rounds differ in some fields and list elements.

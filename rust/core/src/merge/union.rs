@@ -16,8 +16,8 @@ const FEW: usize = 12;
 /// Finds bytes in a list that only grows.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    table: HashTable<u32>,
-    hasher: Option<RandomState>,
+    /// Apart, since most lists stay short.
+    table: Option<Box<(HashTable<u32>, RandomState)>>,
     /// How many entries of the list the table knows.
     known: usize,
 }
@@ -33,21 +33,22 @@ impl Index {
         if len <= FEW {
             return Ok((0..len).find(|&place| entry(place) == bytes));
         }
-        let hasher = self.hasher.get_or_insert_default();
+        let (table, hasher) = &mut **self.table.get_or_insert_default();
         let hash = |bytes: &[u8]| hasher.hash_one(bytes);
         while self.known < len {
             let bytes = entry(self.known);
-            let place = u32::try_from(self.known).map_err(|_| Error::OutOfMemory { bytes: len })?;
+            let place = u32::try_from(self.known)
+                .map_err(|_| Error::TooLarge { what: "a list holds 2^32 - 1 elements" })?;
             let rehash = |&place: &u32| hash(entry(place as usize));
-            self.table
+            table
                 .try_reserve(1, rehash)
                 .map_err(|_| Error::OutOfMemory { bytes: len * size_of::<u32>() })?;
             let same = |&place: &u32| entry(place as usize) == bytes;
-            self.table.entry(hash(bytes), same, rehash).or_insert(place);
+            table.entry(hash(bytes), same, rehash).or_insert(place);
             self.known += 1;
         }
         let same = |&place: &u32| entry(place as usize) == bytes;
-        Ok(self.table.find(hash(bytes), same).map(|&place| place as usize))
+        Ok(table.find(hash(bytes), same).map(|&place| place as usize))
     }
 }
 

@@ -119,7 +119,7 @@ impl<'a> Walk<'a, '_> {
         *existing = new;
     }
 
-    /// Merges two values of one shape by their kind; other kinds are overwritten.
+    /// Merges two lists or two objects; anything else is overwritten.
     pub(super) fn value(
         &mut self,
         node: Option<NodeId>,
@@ -129,7 +129,7 @@ impl<'a> Walk<'a, '_> {
     ) -> Outcome<()> {
         let incoming = self.bytes(part);
         let kind = incoming.first().copied().unwrap_or(0);
-        if kind != existing.kind() {
+        if kind != existing.kind() || !matches!(kind, b'[' | b'{') {
             self.replace(existing, Value::Raw(incoming));
             return Ok(());
         }
@@ -146,8 +146,7 @@ impl<'a> Walk<'a, '_> {
             (b'{', Some(Node::Dict(items))) => {
                 self.object(Keys::Any(Some(items.item)), existing, part, depth)?;
             }
-            (b'{', _) => self.object(Keys::Any(None), existing, part, depth)?,
-            _ => self.replace(existing, Value::Raw(incoming)),
+            _ => self.object(Keys::Any(None), existing, part, depth)?,
         }
         self.merged.doubtful |= self.merged.changed && is_doubtful(shape, existing);
         self.merged.changed |= outer;
