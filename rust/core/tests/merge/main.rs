@@ -2,6 +2,7 @@
 
 mod fold;
 mod reference;
+mod rules;
 mod shapes;
 
 use omem_core::merge::{Lists, Merger, Strategy, Unobserved, merge_pair};
