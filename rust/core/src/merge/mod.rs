@@ -27,6 +27,7 @@ mod number;
 mod order;
 mod rounds;
 mod rules;
+mod run;
 mod split;
 mod steps;
 mod union;

@@ -1,6 +1,7 @@
 //! The groups of a fold that need a second look: some item failed, or the result is doubtful.
 
-use super::fold::{Done, Failed, Fold, Record, build};
+use super::fold::Failed;
+use super::run::{Done, Fold, KeyIn, Record, build};
 use super::value::append;
 use super::{Custom, Judge, merge_pair};
 use crate::batch::Batch;
@@ -63,7 +64,8 @@ impl<'f> Steps<'_, 'f, '_> {
         let mut out = Vec::new();
         let custom = Some(&mut *self.custom);
         let merged = merge_pair(merger, existing, incoming, unobserved, custom, &mut out)?;
-        if merged.changed && self.fold.is_doubtful(merged.doubtful, &out) {
+        let key = self.fold.key_in(items[0], &out);
+        if merged.changed && self.fold.is_doubtful(merged.doubtful, key, &out) {
             return self.ask(items, &out);
         }
         self.keyed(items, out)
@@ -82,8 +84,10 @@ impl<'f> Steps<'_, 'f, '_> {
     /// The record, if its key is still the group's.
     fn keyed(&self, items: &[u32], record: Vec<u8>) -> Result<Vec<u8>> {
         match self.fold.key_in(items[0], &record) {
-            Some(_) => Ok(record),
-            None => Err(Error::Merge { item: 0, what: "the merge changes the key".into() }),
+            KeyIn::Changed => {
+                Err(Error::Merge { item: 0, what: "the merge changes the key".into() })
+            }
+            _ => Ok(record),
         }
     }
 
@@ -97,9 +101,7 @@ impl<'f> Steps<'_, 'f, '_> {
     ) -> Result<()> {
         let (_, base, _) = self.fold.base(items);
         done.record = match (build(out, base, |bytes| append(bytes, record))?, done.slot) {
-            (Some(span), _) => {
-                Record::Built(span, self.fold.key_in(items[0], out.bytes(span)).flatten())
-            }
+            (Some(span), _) => Record::Built(span, self.fold.key_in(items[0], out.bytes(span))),
             (None, Some(_)) => Record::Kept,
             (None, None) => Record::Item(items[0]),
         };

@@ -312,22 +312,26 @@ fn doubtful_results_are_judged() {
     assert_eq!(contents(&store), expected(&[("a", 2, "x y"), ("c", 5, "x y"), ("b", 100, "")]));
 }
 
-/// Without a key plan the judge sees every merged record, and what it makes of it is kept.
+/// Where a record does not tell its key, the judge sees every merged one, and what it makes of it
+/// is kept.
 #[test]
 fn what_the_judge_makes_of_a_record_is_kept() {
     let plan = plan(Rule::Max, usize::MAX);
     let merger = Merger::new(&plan, UNION);
-    let mut store = store(records(&[("a", 1, "x"), ("b", 1, "x")]));
-    let mut judge = |key: &[u8], merged: &[u8], out: &mut Vec<u8>| {
-        assert_eq!((key, merged), (&b"\"a\""[..], record("a", 2, "x").as_bytes()));
-        out.extend_from_slice(record("a", 0, "judged").as_bytes());
-        Ok(())
-    };
-    let options = Options { judge: Some(&mut judge), ..Options::default() };
-    let batch = records(&[("a", 2, ""), ("b", 1, ""), ("c", 1, "")]);
-    let folded = fold(&merger, &store, batch, options).unwrap();
-    store.apply(folded.changes).unwrap();
-    assert_eq!(contents(&store), expected(&[("a", 0, "judged"), ("b", 1, "x"), ("c", 1, "")]));
+    let of_a_list = KeyPlan::Path(vec![2]);
+    for keys in [None, Some(&of_a_list)] {
+        let mut store = store(records(&[("a", 1, "x"), ("b", 1, "x")]));
+        let mut judge = |key: &[u8], merged: &[u8], out: &mut Vec<u8>| {
+            assert_eq!((key, merged), (&b"\"a\""[..], record("a", 2, "x").as_bytes()));
+            out.extend_from_slice(record("a", 0, "judged").as_bytes());
+            Ok(())
+        };
+        let options = Options { judge: Some(&mut judge), keys, ..Options::default() };
+        let batch = records(&[("a", 2, ""), ("b", 1, ""), ("c", 1, "")]);
+        let folded = fold(&merger, &store, batch, options).unwrap();
+        store.apply(folded.changes).unwrap();
+        assert_eq!(contents(&store), expected(&[("a", 0, "judged"), ("b", 1, "x"), ("c", 1, "")]));
+    }
 }
 
 #[test]
@@ -371,32 +375,4 @@ fn one_key_with_many_observations_is_linear() {
     let (short, long) = (time(4000), time(64_000));
     // Sixteen times the items; the square would be 256 times the time.
     assert!(long < short * 64 + Duration::from_millis(50), "{short:?} {long:?}");
-}
-
-/// As deep as records can be, on a small stack; what is deeper is refused.
-#[test]
-fn deep_records_do_not_overflow_the_stack() {
-    let nested = |open: &str, close: &str, depth: usize, leaf: &str| {
-        format!("{}{leaf}{}", open.repeat(depth), close.repeat(depth))
-    };
-    let merge = move || {
-        let plan = Plan { nodes: vec![Node::Any], root: 0 };
-        let merger = Merger::new(&plan, UNION);
-        let merge = |left: &str, right: &str| {
-            let (mut out, unobserved) = (Vec::new(), Unobserved::Ranges(&[]));
-            let (left, right) = (left.as_bytes(), right.as_bytes());
-            merge_pair(&merger, left, right, unobserved, None, &mut out).map(|_| text(&out))
-        };
-        for (open, close, depth) in [("{\"a\":[", "]}", 99), ("{\"a\":", "}", 198)] {
-            let [one, two] = ["[1]", "[2]"].map(|leaf| nested(open, close, depth, leaf));
-            let merged = merge(&one, &two).unwrap();
-            assert!(merged.contains('1') && merged.contains('2'), "{merged}");
-        }
-        for depth in [200, 5000] {
-            let [one, two] = ["1", "2"].map(|leaf| nested("{\"a\":", "}", depth, leaf));
-            assert!(matches!(merge(&one, &two), Err(Error::Merge { .. })));
-            assert!(merge(&one, &two[..two.len() - depth]).is_err());
-        }
-    };
-    std::thread::Builder::new().stack_size(512 << 10).spawn(merge).unwrap().join().unwrap();
 }

@@ -5,7 +5,9 @@ mod reference;
 mod rules;
 mod shapes;
 
+use omem_core::Error;
 use omem_core::merge::{Lists, Merger, Strategy, Unobserved, merge_pair};
+use omem_core::plan::{Node, Plan, Rule};
 use proptest::prelude::*;
 use reference::Reference;
 use shapes::{Kinds, Random, Schema, Value, schema, value};
@@ -60,7 +62,7 @@ proptest! {
     fn is_idempotent(seed: u64) {
         let random = &mut Random::new(seed);
         let mut schema = schema(random, ALL);
-        drop_rules(&mut schema, |rule| matches!(rule, omem_core::plan::Rule::Sum | omem_core::plan::Rule::Append));
+        drop_rules(&mut schema, |rule| matches!(rule, Rule::Sum | Rule::Append));
         let (record, _) = value(random, &schema, schema.plan.root).record();
         for unobserved in [Unobserved::Ranges(&[]), Unobserved::Defaults] {
             for lists in [Lists::Union, Lists::Replace] {
@@ -75,7 +77,7 @@ proptest! {
         let (random, lists) = (&mut Random::new(seed), LISTS[lists]);
         let mut schema = schema(random, Kinds { rules: true, mixed: false });
         // Sums of floats are rounded.
-        drop_rules(&mut schema, |rule| rule == omem_core::plan::Rule::Sum);
+        drop_rules(&mut schema, |rule| rule == Rule::Sum);
         let [x, y, z] = [(); 3].map(|()| value(random, &schema, schema.plan.root).record().0);
         let set = Unobserved::Ranges(&[]);
         let left = merge(&schema, lists, merge(&schema, lists, &x, &y, set).as_bytes(), &z, set);
@@ -97,9 +99,38 @@ proptest! {
     }
 }
 
-fn drop_rules(schema: &mut Schema, unwanted: fn(omem_core::plan::Rule) -> bool) {
+/// As deep as records can be, on a small stack; what is deeper is refused.
+#[test]
+fn deep_records_do_not_overflow_the_stack() {
+    let nested = |open: &str, close: &str, depth: usize, leaf: &str| {
+        format!("{}{leaf}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let merge = move || {
+        let plan = Plan { nodes: vec![Node::Any], root: 0 };
+        let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
+        let merge = |left: &str, right: &str| {
+            let (mut out, unobserved) = (Vec::new(), Unobserved::Ranges(&[]));
+            let (left, right) = (left.as_bytes(), right.as_bytes());
+            merge_pair(&merger, left, right, unobserved, None, &mut out)
+                .map(|_| text(&out).to_owned())
+        };
+        for (open, close, depth) in [("{\"a\":[", "]}", 99), ("{\"a\":", "}", 198)] {
+            let [one, two] = ["[1]", "[2]"].map(|leaf| nested(open, close, depth, leaf));
+            let merged = merge(&one, &two).unwrap();
+            assert!(merged.contains('1') && merged.contains('2'), "{merged}");
+        }
+        for depth in [200, 5000] {
+            let [one, two] = ["1", "2"].map(|leaf| nested("{\"a\":", "}", depth, leaf));
+            assert!(matches!(merge(&one, &two), Err(Error::Merge { .. })));
+            assert!(merge(&one, &two[..two.len() - depth]).is_err());
+        }
+    };
+    std::thread::Builder::new().stack_size(512 << 10).spawn(merge).unwrap().join().unwrap();
+}
+
+fn drop_rules(schema: &mut Schema, unwanted: fn(Rule) -> bool) {
     for node in &mut schema.plan.nodes {
-        if let omem_core::plan::Node::Model(model) = node {
+        if let Node::Model(model) = node {
             for field in &mut model.fields {
                 field.rule = field.rule.filter(|&rule| !unwanted(rule));
             }

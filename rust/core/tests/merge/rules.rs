@@ -2,7 +2,7 @@
 
 use omem_core::Unset;
 use omem_core::merge::{Lists, Merged, Merger, Strategy, Unobserved, merge_pair, rule_fits};
-use omem_core::plan::{Bound, Field, Items, Model, Node, NodeId, Plan, Rule, Text};
+use omem_core::plan::{Field, Items, Limit, Model, Node, NodeId, Plan, Rule, Text};
 
 const INT: Node = Node::Int { min: None, max: None };
 const FLOAT: Node = Node::Float { min: None, max: None, inf_nan: true };
@@ -179,7 +179,7 @@ fn a_sum_that_may_be_out_of_bounds_is_doubtful() {
     };
     assert!(!doubtful(INT, "1", "2"));
     assert!(doubtful(Node::Int { min: None, max: Some(2) }, "1", "2"));
-    let bound = Some(Bound { at: 0.0, open: false });
+    let bound = Some(Limit { at: 0.0, open: false });
     assert!(doubtful(Node::Float { min: bound, max: None, inf_nan: true }, "1.0", "2.0"));
     let finite = Node::Float { min: None, max: None, inf_nan: false };
     assert!(!doubtful(finite.clone(), "1.0", "2.0"));
