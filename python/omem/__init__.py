@@ -1,5 +1,8 @@
 """A self-consolidating memory for AI agents, with a Rust core."""
 
+import warnings as _warnings
+
+from omem import _omem
 from omem.base import BaseMem
 from omem.embedding import HashingEmbedder
 from omem.errors import (
@@ -31,6 +34,14 @@ from omem.merger import (
 from omem.report import AddReport, BadRecord, LoadReport
 from omem.strategy import Merge, MergeStrategy
 from omem.version import __version__
+
+if _omem.DEBUG_BUILD:
+    _warnings.warn(
+        "this is a debug build of omem, many times slower than a release build; "
+        "build it with `pip install .` or `maturin develop --release`",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 __all__ = [
     "AddReport",

@@ -15,6 +15,7 @@ from omem import _omem
 from omem._lock import MutationLock
 from omem.base import BaseMem
 from omem.embedding import Embedder
+from omem.index import VectorIndex
 from omem.keys import KeyExtractor, key_function, key_spec
 from omem.merger import BaseMerger, create_merger
 from omem.schema import compile_schema
@@ -32,7 +33,8 @@ class MemoryState(BaseMem[T]):
     """The parts of a memory and the locks that keep them together.
 
     `_lock` is held by a mutator from its first step to its last; `_gate` only while the finished
-    change is put in place, or a consistent view of all parts is taken.
+    change is put in place, or a consistent view of all parts is taken; `_index_lock` while the
+    index catches up with the entities, which may be read and changed meanwhile.
     """
 
     def __init__(
@@ -79,6 +81,10 @@ class MemoryState(BaseMem[T]):
         self._merger = self._make_merger(strategy_or_merger, merger_options)
         self._lock = MutationLock()
         self._gate = threading.Lock()
+        self._index: VectorIndex | None = None
+        self._index_lock = threading.RLock()
+        self._pending: set[bytes] = set()
+        self._everything_pending = False
         _memories.add(self)
 
     def _make_merger(
@@ -148,9 +154,10 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
-def _reset_gates() -> None:
+def _reset_locks() -> None:
     for memory in list(_memories):
-        memory._gate = threading.Lock()  # pyright: ignore[reportPrivateUsage]
+        memory._gate = threading.Lock()
+        memory._index_lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_reset_gates)
+os.register_at_fork(after_in_child=_reset_locks)

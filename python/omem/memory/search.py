@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,21 +25,10 @@ logger = logging.getLogger("omem")
 
 
 class Search(Entities[T]):
-    """The vector index and what is asked of it.
-
-    `_index_lock` is held while the index catches up with the entities; the entities themselves
-    may be read and changed meanwhile.
-    """
+    """The vector index and what is asked of it."""
 
     embed_batch_size = 256
     """At most so many texts go into one call of the embedder."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._index: VectorIndex | None = None
-        self._pending: set[bytes] = set()
-        self._everything_pending = False
-        self._index_lock = threading.RLock()
 
     def has_index(self) -> bool:
         """Whether there is a vector index, changes that it has yet to catch up with or not."""
