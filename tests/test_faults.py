@@ -42,6 +42,7 @@ def run(body: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes
     code = SCRIPT + textwrap.dedent(body)
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
+        bufsize=0,  # what was told is read to the end, also after the first line
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,
