@@ -107,7 +107,7 @@ impl Writer<'_, '_> {
 mod tests {
     use super::*;
     use crate::batch::{Batch, Item, Span};
-    use crate::file::AtomicFile;
+    use crate::folder::{FolderWriter, MEMORY};
     use crate::store::{Changes, Store};
 
     /// A store of these records; each is its own key.
@@ -127,11 +127,12 @@ mod tests {
 
     fn written(store: &Store, progress: &mut Progress) -> Result<Vec<u8>> {
         let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("memory.json");
-        let mut file = AtomicFile::create(&target, &mut |_, _| true)?;
+        let mut folder = FolderWriter::open(dir.path(), &MEMORY, &mut |_, _| true)?;
+        let mut file = folder.stage("memory.json")?;
         write_records(&store.snapshot()?, file.draft(), progress)?;
-        let written = file.commit()?;
-        let bytes = std::fs::read(&target).unwrap();
+        let written = file.finish()?;
+        folder.commit(b"{}")?;
+        let bytes = std::fs::read(dir.path().join("memory.json")).unwrap();
         assert_eq!(written.bytes, bytes.len() as u64);
         assert_eq!(written.checksum, xxhash_rust::xxh3::xxh3_64(&bytes));
         Ok(bytes)

@@ -157,15 +157,14 @@ impl FolderReader {
     }
 }
 
-/// Writes a file, atomically and durably; returns size and checksum.
+/// Writes a file, atomically and durably; returns its size.
 #[pyfunction]
-pub fn write_file(py: Python<'_>, path: PathBuf, content: &[u8]) -> PyResult<(u64, String)> {
+pub fn write_file(py: Python<'_>, path: PathBuf, content: &[u8]) -> PyResult<u64> {
     detached(py, None, |report| {
         let mut file = AtomicFile::create(&path, report)?;
         file.draft().write(content)?;
         file.commit()
     })
-    .map(facts)
 }
 
 /// Size and checksum of a file.

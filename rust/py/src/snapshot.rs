@@ -80,21 +80,20 @@ impl Snapshot {
         )
     }
 
-    /// Writes all entities to one file, atomically; returns its size and checksum.
+    /// Writes all entities to one file, atomically; returns its size.
     #[pyo3(signature = (path, progress=None))]
     fn write(
         &self,
         py: Python<'_>,
         path: PathBuf,
         progress: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<(u64, String)> {
+    ) -> PyResult<u64> {
         let snapshot = &self.inner;
-        let written = detached(py, progress, |report| {
+        detached(py, progress, |report| {
             let mut file = AtomicFile::create(&path, report)?;
             write_records(snapshot, file.draft(), report)?;
             file.commit()
-        })?;
-        Ok((written.bytes, checksum(written.checksum)))
+        })
     }
 }
 

@@ -134,7 +134,7 @@ impl FolderWriter {
         self.ready.retain(|ready| *ready != member);
         let place = Place::of(&self.folder, self.layout, member)?;
         self.created.extend(disk::create_directories(disk::parent(&place.target))?);
-        Ok((member, Draft::create(place.new, &place.target)?))
+        Ok((member, Draft::hashed(place.new, &place.target)?))
     }
 }
 
@@ -169,8 +169,8 @@ impl StagedFile<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self) -> Result<Digest> {
-        let written = self.draft.sync()?;
+        self.draft.sync()?;
         self.writer.ready.push(self.member);
-        Ok(written)
+        Ok(self.draft.digest())
     }
 }
