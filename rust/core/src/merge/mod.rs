@@ -15,8 +15,12 @@
 //! **A rule** of a field ([`crate::plan::Rule`]) replaces this for that field. A rule sees whole
 //! values; null and unset are settled before it. MAX and MIN compare by value and keep the existing
 //! value on a tie; a NaN loses against a number. KEEP_EXISTING takes an existing value that equals
-//! the field's default for none. Idempotent and associative are all rules but APPEND, SUM and
-//! custom ones.
+//! the field's default for none.
+//!
+//! **Laws.** `x ⊕ x = x`, but for APPEND, SUM and custom rules. `(x ⊕ y) ⊕ z = x ⊕ (y ⊕ z)` where
+//! everything is set and no field changes between a list, an object and a scalar, but for sums of
+//! floats and custom rules. Every set value of the incoming record is in the result, unless a rule
+//! prefers the existing one.
 //!
 //! [`merge_pair`] merges two records, [`fold`] a batch into a store, [`rounds`] schedules the pairs
 //! for mergers that are no part of this crate.

@@ -165,9 +165,10 @@ proptest! {
 fn many_groups_come_out_the_same_on_any_number_of_threads() {
     let plan = plan(Rule::Sum, usize::MAX);
     let (merger, keys) = (Merger::new(&plan, UNION), id());
-    let texts: Vec<_> = (0..20_000)
-        .map(|index| ((index * 7 % 6007).to_string(), (index % 7).to_string()))
-        .collect();
+    // Long enough for the results to fill several chunks.
+    let tag = |index: i32| format!("{}{}", "x".repeat(200), index % 7);
+    let texts: Vec<_> =
+        (0..20_000).map(|index| ((index * 7 % 6007).to_string(), tag(index))).collect();
     let items: Vec<_> = texts.iter().map(|(id, tag)| (&**id, 1, &**tag)).collect();
     let outcome = |threads| {
         let mut store = store(records(&items[..3000]));
@@ -179,6 +180,7 @@ fn many_groups_come_out_the_same_on_any_number_of_threads() {
     };
     let alone = outcome(1);
     assert_eq!(alone.0, [3007, 13_993, 0, 0]);
+    assert!(alone.1.iter().map(|(_, record)| record.len()).sum::<usize>() > 3 << 20);
     for threads in [2, 3, 16] {
         assert_eq!(outcome(threads), alone);
     }
@@ -193,6 +195,20 @@ fn what_changes_nothing_is_no_change() {
     let folded = fold(&merger, &store, batch, Options::default()).unwrap();
     assert!(folded.changes.updates.is_empty());
     assert_eq!(counts(&folded), [1, 0, 2, 0]);
+}
+
+#[test]
+fn what_comes_back_to_where_it_was_is_no_change() {
+    let plan = plan(Rule::KeepIncoming, usize::MAX);
+    let merger = Merger::new(&plan, UNION);
+    let store = store(records(&[("a", 5, "x")]));
+    let batch = records(&[("a", 4, "x"), ("a", 5, "x")]);
+    let bytes = batch.bytes(batch.items[0].record).len() * 2;
+    let folded = fold(&merger, &store, batch, Options::default()).unwrap();
+    assert_eq!(counts(&folded), [0, 2, 0, 0]);
+    assert!(folded.changes.updates.is_empty());
+    // Two separators apart, the batch is all there is.
+    assert_eq!(folded.changes.chunks.iter().map(|chunk| chunk.len()).sum::<usize>(), bytes + 4);
 }
 
 #[test]

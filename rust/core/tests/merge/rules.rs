@@ -226,6 +226,46 @@ fn lists_are_united_or_appended() {
     check_fails(&[Node::Opaque], Rule::Union, "1", "[1]", "both values must be lists ($.v)");
 }
 
+/// From some length on elements and keys are found by hash.
+#[test]
+fn long_lists_and_dicts_are_merged_as_short_ones_are() {
+    let elements = |range: std::ops::Range<i32>| {
+        let elements: Vec<String> =
+            range.map(|n| format!("{{\"n\":{n},\"half\":{}}}", n / 2)).collect();
+        format!("[{}]", elements.join(","))
+    };
+    let turned = elements(20..60).replace("\"n\":20,\"half\":10", "\"half\":10,\"n\":20");
+    check(&[list(1), Node::Any], Rule::Union, &[[&elements(0..40), &turned, &elements(0..60)]]);
+    let twice = format!("[{},1]", (0..40).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    check(&[list(1), INT], Rule::Union, &[[&twice, "[39,0,1,1]", &twice]]);
+
+    let dict = Node::Dict(Items { item: 1, min: 0, max: usize::MAX });
+    let members = |range: std::ops::Range<i32>, value: i32| {
+        let members: Vec<String> = range.map(|n| format!("\"{n}\":[{value}]")).collect();
+        members.join(",")
+    };
+    let old = format!("{{{}}}", members(0..40, 1));
+    let new = format!("{{{}}}", members(20..60, 2));
+    let merged = format!(
+        "{{{},{},{}}}",
+        members(0..20, 1),
+        members(20..40, 1).replace("[1]", "[1,2]"),
+        members(40..60, 2)
+    );
+    let plan = plan(&[dict, list(2), INT], None, None);
+    assert_eq!(merge(&plan, &old, &new).unwrap().0, merged);
+}
+
+/// Only Pydantic knows in which order a model with a serializer writes its fields.
+#[test]
+fn elements_that_pydantic_writes_are_compared_without_their_order() {
+    let model = |covered| Node::Model(Model { fields: Vec::new(), covered });
+    let cases = ["[{\"x\":1,\"y\":2}]", "[{\"y\":2,\"x\":1}]"];
+    for nodes in [[list(1), model(false)], [list(1), Node::Opaque]] {
+        check(&nodes, Rule::Union, &[[cases[0], cases[1], cases[0]]]);
+    }
+}
+
 #[test]
 fn longest_counts_code_points_and_keeps_the_existing_on_a_tie() {
     check(
