@@ -17,6 +17,7 @@ from omem.errors import (
     OMemError,
     SchemaError,
 )
+from omem.folder import FolderInfo, inspect, verify
 from omem.logging import configure_logging, get_logger, set_log_level
 from omem.memory import OMem
 from omem.merger import (
@@ -53,6 +54,7 @@ __all__ = [
     "CustomRuleMerger",
     "EmbedderError",
     "FieldMerger",
+    "FolderInfo",
     "HashingEmbedder",
     "IndexDamagedError",
     "KeepExistingMerger",
@@ -75,5 +77,7 @@ __all__ = [
     "configure_logging",
     "create_merger",
     "get_logger",
+    "inspect",
     "set_log_level",
+    "verify",
 ]
