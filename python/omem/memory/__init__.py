@@ -30,10 +30,8 @@ class OMem(Edit[T]):
         strategy_or_merger: A `MergeStrategy` or a merger object.
         fields_for_index: The fields whose text is embedded; the whole record by default.
         verbose: Set the `omem` logger to DEBUG.
-        track_sources: Keep the source ledger.
+        track_sources: Keep the source ledger; not part of this version yet.
         lossy: What to do with a value that would not survive saving: "error", "warn" or "allow".
-        on_conflict: What to do with an incoming item whose merge fails: "raise", or "quarantine"
-            to set it aside.
         merger_options: Options of the strategy: `lists` ("union", "append", "replace") for
             MERGE_FIELD; `rule`, `dynamic_rule`, `max_workers`, `max_retries`, `on_llm_error` for
             LLM strategies.
@@ -41,6 +39,7 @@ class OMem(Edit[T]):
     Raises:
         TypeError: The schema is no Pydantic model, or an option is unknown.
         ValueError: An option has a value that it cannot have.
+        NotImplementedError: `track_sources` is asked for.
 
     Examples:
         >>> from pydantic import BaseModel

@@ -23,7 +23,6 @@ from omem.strategy import MergeStrategy
 
 T = TypeVar("T", bound=BaseModel)
 Lossy = Literal["error", "warn", "allow"]
-OnConflict = Literal["raise", "quarantine"]
 
 logger = logging.getLogger("omem")
 _memories: weakref.WeakSet[MemoryState[Any]] = weakref.WeakSet()
@@ -49,7 +48,6 @@ class MemoryState(BaseMem[T]):
         verbose: bool = False,
         track_sources: bool = False,
         lossy: Lossy = "error",
-        on_conflict: OnConflict = "raise",
         **merger_options: Any,
     ) -> None:
         if not (isinstance(memory_schema, type) and issubclass(memory_schema, BaseModel)):
@@ -58,7 +56,6 @@ class MemoryState(BaseMem[T]):
                 "define one with `class Profile(BaseModel): ...`"
             )
         one_of("lossy", lossy, get_args(Lossy))
-        one_of("on_conflict", on_conflict, get_args(OnConflict))
         self.fields_for_index = list(fields_for_index or [])
         unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
         if unknown:
@@ -66,6 +63,8 @@ class MemoryState(BaseMem[T]):
                 f"fields_for_index names {unknown[0]!r}, which {memory_schema.__name__} does not "
                 f"have; its fields are {', '.join(memory_schema.model_fields)}"
             )
+        if track_sources:
+            raise NotImplementedError("the source ledger is not part of this version yet")
         if verbose:
             logger.setLevel(logging.DEBUG)
 
@@ -77,7 +76,6 @@ class MemoryState(BaseMem[T]):
         self.track_sources = track_sources
         self._key = key_spec(memory_schema, key_extractor)
         self._store = _omem.Store(self._schema, self._key, lossy)
-        self._on_conflict: OnConflict = on_conflict
         self._merger = self._make_merger(strategy_or_merger, merger_options)
         self._lock = MutationLock()
         self._gate = threading.Lock()

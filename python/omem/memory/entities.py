@@ -34,7 +34,7 @@ class Entities(MemoryState[T]):
 
         Args:
             items: One entity or an iterable of them; a generator is consumed as it goes.
-            source_id: The source they come from, for the ledger (`track_sources=True`).
+            source_id: The source they come from, for the source ledger.
             progress: True to log progress, or a callable that gets bytes and records done.
 
         Returns:
@@ -45,6 +45,8 @@ class Entities(MemoryState[T]):
             LossyError: An item holds a value that would not survive saving.
             KeyExtractionError: An item has no usable key.
             MergeError: A merge failed; nothing was added.
+            RuntimeError: A `source_id` without a ledger, or a call from inside a callback of a
+                mutation of this memory.
 
         Examples:
             >>> from pydantic import BaseModel
@@ -61,11 +63,15 @@ class Entities(MemoryState[T]):
             >>> memory.get("EDDF").aliases
             ['FRA', 'Rhein-Main']
         """
+        if source_id is not None and not self.track_sources:
+            raise RuntimeError("source_id= needs a memory with track_sources=True")
         with self._lock:
             batch = self._store.encode(self._one_or_many(items), reporter(progress))
+            calls = self._merger.llm_calls
             change = self._merge(batch)
             self._apply(change)
-        return AddReport(added=change.added, merged=change.merged, unchanged=change.unchanged)
+            calls = self._merger.llm_calls - calls
+        return AddReport(change.added, change.merged, change.unchanged, llm_calls=calls)
 
     def upsert(self, items: T | Iterable[T]) -> AddReport:
         """Replace entities by key, without merging, all of them or none.

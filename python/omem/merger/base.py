@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -13,14 +13,6 @@ from omem import _omem
 from omem.keys import key_text
 
 T = TypeVar("T", bound=BaseModel)
-
-
-class Quarantined(NamedTuple):
-    """An incoming item that was set aside instead of being merged."""
-
-    key: Any
-    item: BaseModel
-    reason: str
 
 
 class BaseMerger(ABC, Generic[T]):
@@ -62,8 +54,6 @@ class BaseMerger(ABC, Generic[T]):
         self.logger = logger_instance or logging.getLogger("omem.merger")
         self.max_batch_pairs = 40
         """At most so many pairs go into one `batch_merge`."""
-        self.quarantined: list[Quarantined] = []
-        """Items that merges set aside since `OMem` last took them."""
         self.llm_calls = 0
         """Calls made to a model so far."""
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from omem.errors import MergeError
 from omem.keys import key_text
 from omem.llm import Prompt, StructuredModel
-from omem.merger.base import BaseMerger, Quarantined
+from omem.merger.base import BaseMerger
 from omem.merger.classic import FieldMerger
 
 T = TypeVar("T", bound=BaseModel)
-OnLLMError = Literal["field", "existing", "incoming", "quarantine", "raise"]
+OnLLMError = Literal["field", "existing", "incoming", "raise"]
 
 _TASK = """\
 You maintain the records of a knowledge base. You get two observations of the same entity as JSON:
@@ -48,8 +48,7 @@ class BaseLLMMerger(BaseMerger[T]):
         max_workers: At most so many requests run at once.
         max_retries: How often a transient error is tried again.
         on_llm_error: "field" merges the pair field by field, "existing" and "incoming" keep one
-            side, "quarantine" keeps the existing side and sets the incoming one aside, "raise"
-            raises MergeError.
+            side, "raise" raises MergeError.
         logger_instance: Where the merger logs; the `omem` logger by default.
 
     Examples:
@@ -160,9 +159,6 @@ class BaseLLMMerger(BaseMerger[T]):
                 return existing
             case "incoming":
                 return incoming
-            case "quarantine":
-                self.quarantined.append(Quarantined(key, incoming, reason))
-                return existing
             case "raise":
                 raise MergeError(
                     f"the model did not merge {key!r}: {reason}",
