@@ -107,6 +107,7 @@ unsafe fn put(at: *mut u8, code: u32) -> usize {
 unsafe fn put_any(at: *mut u8, code: u32) -> Option<usize> {
     let mut bytes = Vec::with_capacity(WIDEST);
     match char::from_u32(code)? {
+        // SAFETY: as for this function.
         _ if is_easy(code) => return Some(unsafe { put(at, code) }),
         wide @ '\u{10000}'.. => bytes.extend_from_slice(wide.encode_utf8(&mut [0; 4]).as_bytes()),
         narrow => string::write_escape(&mut bytes, narrow as u8),
