@@ -172,10 +172,10 @@ fn open_existing(path: &Path) -> Result<File> {
     File::open(path).map_err(|error| Error::io("lock", path, error))
 }
 
-/// Whether an error says that nothing can be written here.
+/// Whether an error says that nothing can be written here. What is on a full disk can be read.
 fn read_only(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 #[cfg(test)]

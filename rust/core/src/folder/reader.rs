@@ -1,11 +1,12 @@
 //! A folder that is read.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::Layout;
 use super::redo::{Place, Redo};
 use crate::disk;
-use crate::error::{Progress, Result};
+use crate::error::{Error, Progress, Result};
 use crate::lock::Lock;
 
 /// A folder that does not change while this lives, as far as dumpers heed the lock.
@@ -26,6 +27,15 @@ impl FolderReader {
     /// [`Error::Io`]; [`Error::Locked`] where a dumper holds the folder for a minute;
     /// [`Error::Interrupted`] by `progress`, which is called while it is waited for.
     pub fn open(folder: &Path, layout: &'static Layout, progress: &mut Progress) -> Result<Self> {
+        // It is the folder that is missing then, and not its lock.
+        match fs::metadata(folder) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                let source = io::Error::from_raw_os_error(libc::ENOTDIR);
+                return Err(Error::io("open", folder, source));
+            }
+            Err(error) => return Err(Error::io("open", folder, error)),
+        }
         let mut recovered = false;
         loop {
             let lock = Lock::shared(layout.lock(folder), folder, progress)?;

@@ -19,6 +19,11 @@ const DATA: Members = &["memory.json"];
 const LEDGER: Members = &["memory.json", "sources.json"];
 const INDEXED: Members = &["memory.json", "faiss_index/index.faiss", "faiss_index/docstore.pkl"];
 
+/// A folder in memory where there is one: thousands of syncs are quick there.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn dump(folder: &Path, name: &str, members: Members) -> Result<Option<Error>> {
     let mut writer = FolderWriter::open(folder, &MEMORY, &mut |_, _| true)?;
     for member in members {
@@ -120,7 +125,7 @@ const CHANGES: [(Option<Members>, Members); 7] = [
 /// Every way to die in a dump, and to die again in the recovery, leaves the old or the new.
 #[test]
 fn dies_before_every_step() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let [folder, again] = ["memory", "again"].map(|name| root.path().join(name));
     for (old, new) in CHANGES {
         for stop in 0.. {
@@ -163,7 +168,7 @@ fn dies_before_every_step() {
 /// An error is an error: what was there stands, and nothing is left beside it.
 #[test]
 fn fails_at_every_step() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let folder = root.path().join("memory");
     for (old, new) in CHANGES {
         for stop in 0.. {
@@ -192,7 +197,7 @@ fn fails_at_every_step() {
 
 #[test]
 fn an_uncommitted_dump_is_removed_by_a_reader() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     dump(root.path(), "old", DATA).unwrap();
     for name in [".memory.json.omem-new", ".sources.json.omem-gone", ".metadata.json.omem-tmp"] {
         fs::write(root.path().join(name), "stale").unwrap();
@@ -203,7 +208,7 @@ fn an_uncommitted_dump_is_removed_by_a_reader() {
 
 #[test]
 fn links_are_followed() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let [folder, far] = ["memory", "far"].map(|name| root.path().join(name));
     fs::create_dir_all(&folder).unwrap();
     fs::create_dir_all(far.join("index")).unwrap();
@@ -225,7 +230,7 @@ fn links_are_followed() {
 
 #[test]
 fn a_member_that_cannot_be_replaced_is_an_error_before_anything_changes() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     dump(root.path(), "old", DATA).unwrap();
     fs::create_dir(root.path().join("sources.json")).unwrap();
     for members in [DATA, LEDGER] {
@@ -237,7 +242,7 @@ fn a_member_that_cannot_be_replaced_is_an_error_before_anything_changes() {
 
 #[test]
 fn names_that_are_no_member_are_refused() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut writer = FolderWriter::open(root.path(), &MEMORY, &mut |_, _| true).unwrap();
     for name in ["../memory.json", "metadata.json", "notes.txt"] {
         assert!(writer.stage(name).is_err());
@@ -246,7 +251,7 @@ fn names_that_are_no_member_are_refused() {
 
 #[test]
 fn a_member_that_was_not_ended_is_not_part_of_the_dump() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut writer = FolderWriter::open(root.path(), &MEMORY, &mut |_, _| true).unwrap();
     writer.stage("memory.json").unwrap().draft().write(b"half").unwrap();
     writer.commit(b"new").unwrap();
@@ -255,7 +260,7 @@ fn a_member_that_was_not_ended_is_not_part_of_the_dump() {
 
 #[test]
 fn an_index_folder_commits_with_its_docstore() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let mut writer = FolderWriter::open(root.path(), &INDEX, &mut |_, _| true).unwrap();
     let mut staged = writer.stage("index.faiss").unwrap();
     staged.draft().write(b"vectors").unwrap();
@@ -268,17 +273,23 @@ fn an_index_folder_commits_with_its_docstore() {
 
 #[test]
 fn a_missing_folder_is_told_and_not_created() {
-    let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("missing");
-    let error = FolderReader::open(&folder, &MEMORY, &mut |_, _| true).unwrap_err();
-    assert!(matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound));
-    assert!(!folder.exists());
+    let root = scratch();
+    let [missing, file] = ["missing", "file"].map(|name| root.path().join(name));
+    fs::write(&file, "").unwrap();
+    for (folder, kind) in
+        [(&missing, io::ErrorKind::NotFound), (&file, io::ErrorKind::NotADirectory)]
+    {
+        let error = FolderReader::open(folder, &MEMORY, &mut |_, _| true).unwrap_err();
+        let Error::Io { path, source, .. } = error else { panic!("{error}") };
+        assert_eq!((&path, source.kind()), (folder, kind));
+    }
+    assert!(!missing.exists());
 }
 
 /// Dumpers and readers at once: each reader sees one dump.
 #[test]
 fn readers_never_see_a_mix() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let folder = root.path();
     dump(folder, "first", ALL).unwrap();
     std::thread::scope(|scope| {
@@ -303,7 +314,7 @@ fn readers_never_see_a_mix() {
 /// What a power cut may lose is not seen by the tests above; this pins what is synced, and when.
 #[test]
 fn everything_is_synced_before_it_is_relied_on() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let folder = root.path().join("memory");
     dump(&folder, "old", LEDGER).unwrap();
     let taken = Rc::new(std::cell::RefCell::new(Vec::new()));
