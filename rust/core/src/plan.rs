@@ -82,7 +82,8 @@ pub enum Node {
     Dict(Items),
     /// An object with known fields.
     Model(Model),
-    /// The first variant that fits decides; variants are told apart by their JSON kind alone.
+    /// The first variant that fits decides; variants are told apart by their JSON kind alone, but
+    /// for models, which are by the choice in their first field.
     Union(Vec<NodeId>),
     /// Only Pydantic can judge this value.
     Opaque,

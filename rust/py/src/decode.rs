@@ -31,7 +31,7 @@ pub fn decode(schema: &Schema, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyA
             return Err(error);
         }
     }
-    slow::validate(schema, py, record).map(Bound::unbind)
+    slow::decode(schema, py, record).map(Bound::unbind)
 }
 
 /// The value of one node, from its canonical text.

@@ -1,15 +1,15 @@
 //! From a model to its canonical record, straight from its `__dict__`.
 
-use omem_core::json::{number, string};
-use omem_core::plan::{Items, Limit, Model, Node, NodeId, Text};
-use omem_core::{Unset, text};
+mod scalar;
+mod text;
+
+use omem_core::Unset;
+use omem_core::plan::{Items, Model, Node, NodeId};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyBytes, PyDate, PyDateAccess, PyDateTime, PyDict, PyFloat, PyFrozenSet, PyInt, PyList,
-    PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyTzInfoAccess,
-};
+use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
 
+use crate::instance;
 use crate::schema::{Container, MAX_DEPTH, ModelSide, Schema, Side};
 use crate::slow::{self, Lossy};
 use crate::unicode;
@@ -28,14 +28,19 @@ pub fn encode(
     unset: &mut Vec<Unset>,
 ) -> PyResult<()> {
     let (start, unset_start) = (out.len(), unset.len());
-    let mut encoder = Encoder { schema, start, out, unset: Some(unset) };
+    let mut encoder = Encoder { schema, start, out, unset: Some(unset), too_deep: false, field: 0 };
     if encoder.value(schema.plan.root, item, MAX_DEPTH).is_some() {
         return Ok(());
     }
+    let (too_deep, field) = (encoder.too_deep, encoder.field);
     out.truncate(start);
     unset.truncate(unset_start);
-    slow::encode(schema, item, lossy, out)?;
-    slow::unset_fields(schema, item, &out[start..], unset)
+    if too_deep {
+        // Pydantic would not read this again, and on a thread with a small stack not even write it.
+        let field = schema.plan.model().and_then(|model| model.fields.get(field));
+        return Err(slow::refuse(item, &slow::too_deep(field.map(|field| field.name.as_str()))));
+    }
+    slow::encode(schema, item, lossy, out, unset)
 }
 
 /// Appends the canonical text of a value that a node covers; false where it does not.
@@ -45,7 +50,9 @@ pub fn encode_value(
     value: &Bound<'_, PyAny>,
     out: &mut Vec<u8>,
 ) -> bool {
-    Encoder { schema, start: 0, out, unset: None }.value(node, value, MAX_DEPTH).is_some()
+    Encoder { schema, start: 0, out, unset: None, too_deep: false, field: 0 }
+        .value(node, value, MAX_DEPTH)
+        .is_some()
 }
 
 /// `None` is doubt: the record is Pydantic's.
@@ -57,20 +64,28 @@ struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     /// Where unset fields are noted; inside lists, which are merged whole, they are not.
     unset: Option<&'a mut Vec<Unset>>,
+    too_deep: bool,
+    /// The place of the record's field that was at hand.
+    field: usize,
 }
 
 impl Encoder<'_> {
     fn value(&mut self, node: NodeId, value: &Bound<'_, PyAny>, depth: usize) -> Fast {
         match self.schema.plan.node(node) {
-            Node::Str { min, max } => self.str(value, *min, *max),
+            Node::Str { min, max } => scalar::write_str(self.out, value, *min, *max),
             Node::Nullable(_) if value.is_none() => self.raw(b"null"),
             Node::Nullable(inner) => self.value(*inner, value, depth),
-            Node::Int { min, max } => self.int(value, *min, *max),
-            Node::Float { min, max, inf_nan } => self.float(value, *min, *max, *inf_nan),
-            Node::Bool => self.bool(value),
+            Node::Int { min, max } => scalar::write_int(self.out, value, *min, *max),
+            Node::Float { min, max, inf_nan } => {
+                scalar::write_float(self.out, value, *min, *max, *inf_nan)
+            }
+            Node::Bool => scalar::write_bool(self.out, value),
             Node::Null => value.is_none().then(|| self.raw(b"null")).flatten(),
-            Node::Text(kind) => self.text(*kind, value),
-            Node::Choice(texts) => self.choice(node, texts, value),
+            Node::Text(kind) => text::write(self.out, *kind, value),
+            Node::Choice(texts) => match self.schema.side(node) {
+                Side::Choice(choices) => scalar::write_choice(self.out, value, texts, choices),
+                _ => None,
+            },
             Node::List(items) | Node::Set(items) => self.items(node, items, value, depth),
             Node::Tuple(nodes) => self.tuple(nodes, value, depth),
             Node::Dict(items) => self.dict(items, value, depth),
@@ -91,6 +106,12 @@ impl Encoder<'_> {
         }
     }
 
+    /// How deep the parts of a value may nest, if it may have parts.
+    fn deeper(&mut self, depth: usize) -> Option<usize> {
+        self.too_deep |= depth == 0;
+        depth.checked_sub(1)
+    }
+
     fn raw(&mut self, text: &[u8]) -> Fast {
         self.out.extend_from_slice(text);
         Some(())
@@ -103,7 +124,7 @@ impl Encoder<'_> {
         value: &Bound<'_, PyAny>,
         depth: usize,
     ) -> Fast {
-        let depth = depth.checked_sub(1)?;
+        let depth = self.deeper(depth)?;
         let py = value.py();
         if !model.covered
             || value.get_type().as_ptr() != side.class.as_ptr()
@@ -111,222 +132,40 @@ impl Encoder<'_> {
         {
             return None;
         }
-        // SAFETY: `value` is an instance of a model class, which has a `__dict__`; the call
-        // gives a new reference or an error.
-        let dict = unsafe {
-            Bound::from_owned_ptr_or_opt(
-                py,
-                ffi::PyObject_GenericGetDict(value.as_ptr(), std::ptr::null_mut()),
-            )
-        };
-        let Some(Ok(dict)) = dict.map(Bound::cast_into::<PyDict>) else {
-            drop(PyErr::take(py));
-            return None;
-        };
-        if dict.len() != side.names.len() {
-            return None;
-        }
+        let dict = instance::fields(value)?;
         let given = match &self.unset {
-            Some(_) => Some(fields_set(value)?).filter(|given| given.len() < side.names.len()),
+            Some(_) => {
+                Some(instance::fields_set(value)?).filter(|given| given.len() < side.names.len())
+            }
             None => None,
         };
         let mut position: ffi::Py_ssize_t = 0;
-        for (field, name) in model.fields.iter().zip(&side.names) {
+        let names = side.names.iter().zip(&side.defaults);
+        for (place, (field, (name, default))) in model.fields.iter().zip(names).enumerate() {
             let name = name.bind(py);
             let field_value = next_value(&dict, name, &mut position)?;
+            if depth + 1 == MAX_DEPTH {
+                self.field = place;
+            }
             self.out.extend_from_slice(&field.prefix);
             let start = self.out.len();
             let is_unset = match &given {
                 Some(given) => !given.contains(name).ok()?,
                 None => false,
             };
-            if is_unset {
-                let unset = self.unset.take();
-                let done = self.value(field.node, &field_value, depth);
-                self.unset = unset;
-                done?;
+            let noted = if is_unset { self.unset.take() } else { None };
+            let done = match (default, &field.default) {
+                (Some(default), Some(text)) if default.is(&field_value) => self.raw(text),
+                _ => self.value(field.node, &field_value, depth),
+            };
+            if let Some(unset) = noted {
                 let at = |offset: usize| u32::try_from(offset - self.start).ok();
-                let range = Unset { start: at(start)?, end: at(self.out.len())? };
-                self.unset.as_mut()?.push(range);
-            } else {
-                self.value(field.node, &field_value, depth)?;
+                unset.push(Unset { start: at(start)?, end: at(self.out.len())? });
+                self.unset = Some(unset);
             }
+            done?;
         }
         self.raw(b"}")
-    }
-
-    fn str(&mut self, value: &Bound<'_, PyAny>, min: usize, max: usize) -> Fast {
-        let text = value.cast_exact::<PyString>().ok()?;
-        if min > 0 || max < usize::MAX {
-            let length = text.len().ok()?;
-            if !(min..=max).contains(&length) {
-                return None;
-            }
-        }
-        unicode::write(self.out, text)
-    }
-
-    fn int(&mut self, value: &Bound<'_, PyAny>, min: Option<i64>, max: Option<i64>) -> Fast {
-        let value = value.cast_exact::<PyInt>().ok()?;
-        let mut overflow = 0;
-        // SAFETY: `value` is an int; on overflow -1 is returned and the flag is set.
-        let small = unsafe { ffi::PyLong_AsLongLongAndOverflow(value.as_ptr(), &mut overflow) };
-        if overflow == 0 {
-            if min.is_some_and(|min| small < min) || max.is_some_and(|max| small > max) {
-                return None;
-            }
-            number::write_i64(self.out, small);
-            return Some(());
-        }
-        if (overflow < 0 && min.is_some()) || (overflow > 0 && max.is_some()) {
-            return None;
-        }
-        let digits = value.str().ok()?;
-        let digits = digits.to_str().ok()?;
-        if digits.trim_start_matches('-').len() > number::MAX_INT_DIGITS {
-            return None;
-        }
-        self.raw(digits.as_bytes())
-    }
-
-    fn float(
-        &mut self,
-        value: &Bound<'_, PyAny>,
-        min: Option<Limit>,
-        max: Option<Limit>,
-        inf_nan: bool,
-    ) -> Fast {
-        let value = value.cast_exact::<PyFloat>().ok()?.value();
-        let above = |low: Limit| value > low.at || (!low.open && value == low.at);
-        let below = |high: Limit| value < high.at || (!high.open && value == high.at);
-        if !min.is_none_or(above) || !max.is_none_or(below) || !(inf_nan || value.is_finite()) {
-            return None;
-        }
-        number::write_f64(self.out, value);
-        Some(())
-    }
-
-    fn bool(&mut self, value: &Bound<'_, PyAny>) -> Fast {
-        let value = value.cast_exact::<PyBool>().ok()?.is_true();
-        self.raw(if value { b"true" } else { b"false" })
-    }
-
-    fn choice(&mut self, node: NodeId, texts: &[Box<[u8]>], value: &Bound<'_, PyAny>) -> Fast {
-        let Side::Choice(values) = self.schema.side(node) else {
-            return None;
-        };
-        if let Some(place) = values.iter().position(|choice| choice.is(value)) {
-            return self.raw(&texts[place]);
-        }
-        // A literal that is equal and of the same type; Enum members are always identical.
-        let place = values.iter().position(|choice| {
-            let choice = choice.bind(value.py());
-            let plain =
-                value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>();
-            plain && choice.get_type().is(value.get_type()) && choice.eq(value).unwrap_or(false)
-        })?;
-        self.raw(&texts[place])
-    }
-
-    fn text(&mut self, kind: Text, value: &Bound<'_, PyAny>) -> Fast {
-        match kind {
-            Text::Date => {
-                let date = value.cast_exact::<PyDate>().ok()?;
-                self.out.push(b'"');
-                self.date(date);
-            }
-            Text::DateTime => {
-                let moment = value.cast_exact::<PyDateTime>().ok()?;
-                self.out.push(b'"');
-                self.date(moment);
-                self.out.push(b'T');
-                self.time(moment);
-                self.offset(moment.get_tzinfo().is_some(), value, false)?;
-            }
-            Text::Time => {
-                let time = value.cast_exact::<PyTime>().ok()?;
-                self.out.push(b'"');
-                self.time(time);
-                self.offset(time.get_tzinfo().is_some(), value, true)?;
-            }
-            Text::Bytes => {
-                let bytes = value.cast_exact::<PyBytes>().ok()?.as_bytes();
-                string::write(self.out, std::str::from_utf8(bytes).ok()?);
-                return Some(());
-            }
-            Text::Uuid | Text::Decimal => {
-                let module = if kind == Text::Uuid { "uuid" } else { "decimal" };
-                let class = if kind == Text::Uuid { "UUID" } else { "Decimal" };
-                if !value.get_type().is(&value.py().import(module).ok()?.getattr(class).ok()?) {
-                    return None;
-                }
-                let shown = value.str().ok()?;
-                let shown = shown.to_str().ok()?;
-                if !text::is_canonical(kind, shown.as_bytes()) {
-                    return None;
-                }
-                self.out.push(b'"');
-                self.out.extend_from_slice(shown.as_bytes());
-            }
-            Text::Duration => return None,
-        }
-        self.raw(b"\"")
-    }
-
-    fn date(&mut self, date: &impl PyDateAccess) {
-        let year = date.get_year().unsigned_abs();
-        let (month, day) = (date.get_month(), date.get_day());
-        self.digits(u32::from(year as u16), 4);
-        self.out.push(b'-');
-        self.digits(u32::from(month), 2);
-        self.out.push(b'-');
-        self.digits(u32::from(day), 2);
-    }
-
-    fn time(&mut self, time: &impl PyTimeAccess) {
-        self.digits(u32::from(time.get_hour()), 2);
-        self.out.push(b':');
-        self.digits(u32::from(time.get_minute()), 2);
-        self.out.push(b':');
-        self.digits(u32::from(time.get_second()), 2);
-        if time.get_microsecond() > 0 {
-            self.out.push(b'.');
-            self.digits(time.get_microsecond(), 6);
-        }
-    }
-
-    /// The offset of an aware value; one that is no whole number of minutes is lossy.
-    fn offset(&mut self, aware: bool, value: &Bound<'_, PyAny>, of_time: bool) -> Fast {
-        if !aware {
-            return Some(());
-        }
-        let delta = value.call_method0("utcoffset").ok()?;
-        if delta.is_none() {
-            return None;
-        }
-        let seconds: f64 = delta.call_method0("total_seconds").ok()?.extract().ok()?;
-        let minutes = (seconds / 60.0) as i32;
-        if f64::from(minutes) * 60.0 != seconds || of_time && minutes.abs() >= 24 * 60 {
-            return None;
-        }
-        if minutes == 0 {
-            return self.raw(b"Z");
-        }
-        self.out.push(if minutes < 0 { b'-' } else { b'+' });
-        self.digits(minutes.unsigned_abs() / 60, 2);
-        self.out.push(b':');
-        self.digits(minutes.unsigned_abs() % 60, 2);
-        Some(())
-    }
-
-    fn digits(&mut self, value: u32, width: usize) {
-        let mut rest = value;
-        let start = self.out.len();
-        self.out.resize(start + width, b'0');
-        for digit in self.out[start..].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
     }
 
     fn items(
@@ -336,7 +175,7 @@ impl Encoder<'_> {
         value: &Bound<'_, PyAny>,
         depth: usize,
     ) -> Fast {
-        let depth = depth.checked_sub(1)?;
+        let depth = self.deeper(depth)?;
         let Side::Container(container) = self.schema.side(node) else {
             return None;
         };
@@ -352,11 +191,11 @@ impl Encoder<'_> {
             }
             Container::Set => {
                 let set = value.cast_exact::<PySet>().ok();
-                set.and_then(|set| self.sorted(items, set.len(), set.iter(), depth))
+                set.and_then(|set| self.sorted(items, set.len(), value, depth))
             }
             Container::FrozenSet => {
                 let set = value.cast_exact::<PyFrozenSet>().ok();
-                set.and_then(|set| self.sorted(items, set.len(), set.iter(), depth))
+                set.and_then(|set| self.sorted(items, set.len(), value, depth))
             }
             Container::Dict => None,
         };
@@ -385,31 +224,28 @@ impl Encoder<'_> {
     }
 
     /// The elements of a set, sorted by their texts.
-    fn sorted<'py>(
-        &mut self,
-        items: &Items,
-        len: usize,
-        values: impl Iterator<Item = Bound<'py, PyAny>>,
-        depth: usize,
-    ) -> Fast {
+    fn sorted(&mut self, items: &Items, len: usize, set: &Bound<'_, PyAny>, depth: usize) -> Fast {
         if !(items.min..=items.max).contains(&len) {
             return None;
         }
         let start = self.out.len();
         let mut texts = Vec::with_capacity(len);
-        for value in values {
-            self.value(items.item, &value, depth)?;
-            texts.push(self.out[start..].to_vec());
-            self.out.truncate(start);
+        for value in set.try_iter().ok()? {
+            self.value(items.item, &value.ok()?, depth)?;
+            texts.push(self.out.split_off(start));
         }
         texts.sort_unstable();
+        // Two NaN may stand in one set; whether both come back is Pydantic's to say.
+        if texts.windows(2).any(|pair| pair[0] == pair[1]) {
+            return None;
+        }
         self.out.push(b'[');
         self.out.extend_from_slice(&texts.join(&b','));
         self.raw(b"]")
     }
 
     fn tuple(&mut self, nodes: &[NodeId], value: &Bound<'_, PyAny>, depth: usize) -> Fast {
-        let depth = depth.checked_sub(1)?;
+        let depth = self.deeper(depth)?;
         let tuple = value.cast_exact::<PyTuple>().ok()?;
         if tuple.len() != nodes.len() {
             return None;
@@ -428,7 +264,7 @@ impl Encoder<'_> {
     }
 
     fn dict(&mut self, items: &Items, value: &Bound<'_, PyAny>, depth: usize) -> Fast {
-        let depth = depth.checked_sub(1)?;
+        let depth = self.deeper(depth)?;
         let dict = value.cast_exact::<PyDict>().ok()?;
         if !(items.min..=items.max).contains(&dict.len()) {
             return None;
@@ -441,14 +277,20 @@ impl Encoder<'_> {
         dict: &Bound<'_, PyDict>,
         mut each: impl FnMut(&mut Self, &Bound<'_, PyAny>) -> Fast,
     ) -> Fast {
+        let len = dict.len();
+        let mut position: ffi::Py_ssize_t = 0;
         self.out.push(b'{');
-        for (place, (name, value)) in dict.iter().enumerate() {
-            if place > 0 {
+        while let Some((name, value)) = next_member(dict, &mut position) {
+            if self.out.last() != Some(&b'{') {
                 self.out.push(b',');
             }
             unicode::write(self.out, name.cast_exact::<PyString>().ok()?)?;
             self.out.push(b':');
             each(self, &value)?;
+        }
+        // A time zone is Python code, during which another thread may have changed the dict.
+        if dict.len() != len {
+            return None;
         }
         self.raw(b"}")
     }
@@ -459,7 +301,7 @@ impl Encoder<'_> {
             return self.raw(b"null");
         }
         if let Ok(list) = value.cast_exact::<PyList>() {
-            let depth = depth.checked_sub(1)?;
+            let depth = self.deeper(depth)?;
             self.out.push(b'[');
             for (place, value) in list.iter().enumerate() {
                 if place > 0 {
@@ -470,34 +312,15 @@ impl Encoder<'_> {
             return self.raw(b"]");
         }
         if let Ok(dict) = value.cast_exact::<PyDict>() {
-            let depth = depth.checked_sub(1)?;
+            let depth = self.deeper(depth)?;
             return self.members(dict, |encoder, value| encoder.any(value, depth));
         }
-        self.str(value, 0, usize::MAX)
-            .or_else(|| self.int(value, None, None))
-            .or_else(|| self.float(value, None, None, false))
-            .or_else(|| self.bool(value))
-    }
-}
-
-/// `value.__pydantic_fields_set__`.
-fn fields_set<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PySet>> {
-    let py = value.py();
-    let name = pyo3::intern!(py, "__pydantic_fields_set__");
-    // SAFETY: both are live objects; the generic lookup runs no `__getattribute__` of the model
-    // and gives a new reference or an error.
-    let set = unsafe {
-        Bound::from_owned_ptr_or_opt(
-            py,
-            ffi::PyObject_GenericGetAttr(value.as_ptr(), name.as_ptr()),
-        )
-    };
-    match set {
-        Some(set) => set.cast_into::<PySet>().ok(),
-        None => {
-            drop(PyErr::take(py));
-            None
+        if value.is_exact_instance_of::<PyString>() {
+            return scalar::write_str(self.out, value, 0, usize::MAX);
         }
+        scalar::write_int(self.out, value, None, None)
+            .or_else(|| scalar::write_float(self.out, value, None, None, false))
+            .or_else(|| scalar::write_bool(self.out, value))
     }
 }
 
@@ -507,16 +330,25 @@ fn next_value<'py>(
     name: &Bound<'py, PyString>,
     position: &mut ffi::Py_ssize_t,
 ) -> Option<Bound<'py, PyAny>> {
-    let py = dict.py();
-    let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: `dict` is a dict and `position` was 0 or set by the same call; the borrowed value
-    // is made a reference of our own before anything else runs.
-    unsafe {
-        if ffi::PyDict_Next(dict.as_ptr(), position, &mut key, &mut value) != 0
-            && key == name.as_ptr()
-        {
-            return Some(Bound::from_borrowed_ptr(py, value));
-        }
+    match next_member(dict, position) {
+        Some((key, value)) if key.is(name) => Some(value),
+        _ => dict.get_item(name).ok().flatten(),
     }
-    dict.get_item(name).ok().flatten()
+}
+
+/// The next member of a dict; the first `position` is 0.
+fn next_member<'py>(
+    dict: &Bound<'py, PyDict>,
+    position: &mut ffi::Py_ssize_t,
+) -> Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: `dict` is a dict and `position` was 0 or set by this call; what is borrowed becomes
+    // a reference of our own before anything else runs.
+    unsafe {
+        if ffi::PyDict_Next(dict.as_ptr(), position, &mut key, &mut value) == 0 {
+            return None;
+        }
+        let py = dict.py();
+        Some((Bound::from_borrowed_ptr(py, key), Bound::from_borrowed_ptr(py, value)))
+    }
 }

@@ -1,10 +1,13 @@
 //! `omem._omem`: the binding of omem-core to Python.
 
 mod batch;
+mod canonical;
 mod decode;
+mod differ;
 mod encode;
 mod errors;
 mod folder;
+mod instance;
 mod keys;
 mod observed;
 mod pickle;

@@ -9,11 +9,11 @@ use omem_core::plan::{Field, Items, Limit, Model, Node, NodeId, Plan, Rule, Text
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PySet, PyString, PyTuple, PyType};
 
 use crate::encode::{encode, encode_value};
 use crate::errors::SchemaError;
-use crate::slow::Lossy;
+use crate::slow::{Lossy, Pydantic};
 
 /// What a node needs of Python, at the node's own number.
 pub enum Side {
@@ -48,6 +48,9 @@ pub struct ModelSide {
     pub class: Py<PyType>,
     /// The field names, interned.
     pub names: Vec<Py<PyString>>,
+    /// For each field the default, where it is an object that cannot change: who has the identical
+    /// object in the field has the default's text in the record.
+    pub defaults: Vec<Option<Py<PyAny>>>,
     /// A dict of all fields: a copy of it is filled faster than an empty one grows.
     pub template: Py<PyDict>,
     /// The sets of fields that were given, by which of the first 64 were not.
@@ -60,7 +63,8 @@ impl ModelSide {
         for name in &names {
             template.set_item(name, py.None())?;
         }
-        Ok(ModelSide { class, names, template: template.unbind(), given: Mutex::default() })
+        let (template, defaults) = (template.unbind(), Vec::with_capacity(names.len()));
+        Ok(ModelSide { class, names, defaults, template, given: Mutex::default() })
     }
 
     /// A new set of the names of all fields but these; copying a set is faster than making one.
@@ -85,20 +89,20 @@ impl ModelSide {
 }
 
 /// A Pydantic model, compiled.
-#[pyclass(frozen, module = "omem._omem")]
+#[pyclass(frozen, weakref, module = "omem._omem")]
 pub struct Schema {
     /// The plan of its records.
     pub plan: Plan,
     /// The Python side of each node.
     pub sides: Vec<Side>,
+    /// For each node, whether what Pydantic writes for it is canonical as it is.
+    written: Vec<bool>,
     /// The functions of custom merge rules.
     pub functions: Vec<Py<PyAny>>,
     /// The model class.
     pub class: Py<PyType>,
-    /// `class.__pydantic_serializer__`
-    pub serializer: Py<PyAny>,
-    /// `class.__pydantic_validator__`
-    pub validator: Py<PyAny>,
+    /// What Pydantic made of the class.
+    pub pydantic: Pydantic,
     fingerprint: String,
 }
 
@@ -120,12 +124,13 @@ impl Schema {
             sides.push(side);
         }
         let functions = builder.functions;
+        let written = written_canonically(&plan);
         let mut schema = Schema {
             plan,
             sides,
+            written,
             functions,
-            serializer: class.getattr("__pydantic_serializer__")?.unbind(),
-            validator: class.getattr("__pydantic_validator__")?.unbind(),
+            pydantic: Pydantic::new(&class)?,
             class: class.unbind(),
             fingerprint,
         };
@@ -144,6 +149,16 @@ impl Schema {
     #[getter]
     pub fn covered(&self) -> bool {
         self.plan.model().is_some_and(|model| model.covered)
+    }
+
+    /// The fields whose values may need Pydantic, and with them their whole record.
+    #[getter]
+    fn slow_fields(&self) -> Vec<&str> {
+        let Some(model) = self.plan.model() else {
+            return Vec::new();
+        };
+        let is_slow = |field: &&Field| !model.covered || !self.is_covered(field.node);
+        model.fields.iter().filter(is_slow).map(|field| field.name.as_str()).collect()
     }
 
     /// The canonical record of a model.
@@ -165,6 +180,11 @@ impl Schema {
         &self.sides[node as usize]
     }
 
+    /// Whether what Pydantic writes for a value of this node is canonical as it is.
+    pub fn is_written_canonically(&self, node: NodeId) -> bool {
+        self.written[node as usize]
+    }
+
     /// Encodes the defaults, which needs the nodes to be there.
     fn fill_defaults(&mut self, nodes: &[Bound<'_, PyTuple>]) -> PyResult<()> {
         for (number, node) in nodes.iter().enumerate() {
@@ -173,19 +193,80 @@ impl Schema {
             };
             let mut defaults = Vec::with_capacity(model.fields.len());
             for (field, spec) in model.fields.iter().zip(node.get_item(2)?.try_iter()?) {
-                let spec = spec?.cast_into::<PyTuple>()?;
-                let mut text = Vec::new();
-                let encoded = spec.get_item(2)?.extract::<bool>()?
-                    && encode_value(self, field.node, &spec.get_item(3)?, &mut text);
-                defaults.push(encoded.then(|| text.into_boxed_slice()));
+                defaults.push(self.default(field.node, &spec?.get_item(2)?)?);
             }
-            if let Node::Model(model) = &mut self.plan.nodes[number] {
-                for (field, default) in model.fields.iter_mut().zip(defaults) {
-                    field.default = default;
+            if let (Node::Model(model), Side::Model(side)) =
+                (&mut self.plan.nodes[number], &mut self.sides[number])
+            {
+                for (field, (text, value)) in model.fields.iter_mut().zip(defaults) {
+                    field.default = text;
+                    side.defaults.push(value);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The text of a default, `()` or the value and who writes what the plan does not cover; and
+    /// the value itself where the identical object always has that text.
+    fn default(&self, node: NodeId, spec: &Bound<'_, PyAny>) -> PyResult<Default> {
+        let spec = spec.cast::<PyTuple>()?;
+        if spec.is_empty() {
+            return Ok((None, None));
+        }
+        let value = spec.get_item(0)?;
+        let mut text = Vec::new();
+        // `score: float = 0` is not validated, and stays an int in the model.
+        let is_float = matches!(self.plan.node(self.present(node)), Node::Float { .. });
+        let shown = match value.extract() {
+            Ok(float) if is_float && value.is_exact_instance_of::<PyInt>() => {
+                PyFloat::new(spec.py(), float).into_any()
+            }
+            _ => value.clone(),
+        };
+        if !encode_value(self, node, &shown, &mut text) || !shown.eq(&value)? {
+            let written: Option<Vec<u8>> = spec.get_item(1)?.call1((value,))?.extract()?;
+            return Ok((written.map(Vec::into_boxed_slice), None));
+        }
+        let fixed = value.is_none()
+            || value.is_exact_instance_of::<PyBool>()
+            || value.is_exact_instance_of::<PyInt>()
+            || value.is_exact_instance_of::<PyFloat>()
+            || value.is_exact_instance_of::<PyString>();
+        Ok((Some(text.into_boxed_slice()), fixed.then(|| value.unbind())))
+    }
+
+    /// Whether no value of this node needs Pydantic.
+    fn is_covered(&self, node: NodeId) -> bool {
+        let mut seen = vec![false; self.plan.nodes.len()];
+        let mut open = vec![node];
+        while let Some(id) = open.pop() {
+            if std::mem::replace(&mut seen[id as usize], true) {
+                continue;
+            }
+            match self.plan.node(id) {
+                Node::Opaque => return false,
+                Node::Model(model) if !model.covered => return false,
+                Node::Model(model) => open.extend(model.fields.iter().map(|field| field.node)),
+                Node::Nullable(inner) => open.push(*inner),
+                Node::List(items) | Node::Set(items) | Node::Dict(items) => open.push(items.item),
+                Node::Tuple(nodes) | Node::Union(nodes) => open.extend(nodes),
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// The node behind `Nullable`.
+    pub fn present(&self, mut node: NodeId) -> NodeId {
+        // Nullables that point in a circle describe no value.
+        for _ in 0..self.plan.nodes.len() {
+            match self.plan.node(node) {
+                Node::Nullable(inner) => node = *inner,
+                _ => break,
+            }
+        }
+        node
     }
 
     /// Refuses a merge rule that the field's type does not take.
@@ -206,6 +287,9 @@ impl Schema {
         Ok(())
     }
 }
+
+/// The text of a default, and the default where it cannot change.
+type Default = (Option<Box<[u8]>>, Option<Py<PyAny>>);
 
 struct Builder<'a, 'py> {
     nodes: &'a [Bound<'py, PyTuple>],
@@ -293,7 +377,7 @@ impl Builder<'_, '_> {
                 prefix: prefix.into_boxed_slice(),
                 node: self.behind(field.get_item(1)?.extract()?)?,
                 default: None,
-                rule: self.rule(&field.get_item(4)?)?,
+                rule: self.rule(&field.get_item(3)?)?,
                 name: name.clone(),
             });
             names.push(PyString::intern(py, &name).unbind());
@@ -326,6 +410,37 @@ impl Builder<'_, '_> {
                 return Err(SchemaError::new_err(format!("there is no merge rule {other:?}")));
             }
         }))
+    }
+}
+
+/// For each node, whether it holds no set, no float, no model and nothing unknown, of which a
+/// fixed number of lists and dicts is made.
+fn written_canonically(plan: &Plan) -> Vec<bool> {
+    let mut written: Vec<bool> = plan
+        .nodes
+        .iter()
+        .map(|node| {
+            !matches!(
+                node,
+                Node::Float { .. } | Node::Set(_) | Node::Model(_) | Node::Any | Node::Opaque
+            )
+        })
+        .collect();
+    loop {
+        let before = written.clone();
+        for (number, node) in plan.nodes.iter().enumerate() {
+            written[number] &= match node {
+                Node::Nullable(inner) => before[*inner as usize],
+                Node::List(items) | Node::Dict(items) => before[items.item as usize],
+                Node::Tuple(nodes) | Node::Union(nodes) => {
+                    nodes.iter().all(|&node| before[node as usize])
+                }
+                _ => true,
+            };
+        }
+        if written == before {
+            return written;
+        }
     }
 }
 

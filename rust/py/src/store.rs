@@ -468,7 +468,7 @@ impl Store {
         if check(&schema.plan, record, 0, &mut []) == Some(record.len()) {
             out.extend_from_slice(record);
         } else {
-            let model = match slow::validate(schema, py, record) {
+            let model = match slow::decode(schema, py, record) {
                 Ok(model) => model,
                 Err(error) => return Ok(Err(error.value(py).to_string())),
             };

@@ -208,7 +208,12 @@ fn leaf(plan: &Plan, node: NodeId, kind: u8) -> Option<&Node> {
         match plan.nodes.get(id as usize)? {
             Node::Nullable(inner) => id = *inner,
             Node::Union(variants) => {
-                id = *variants.iter().find(|&&variant| may_begin(plan, variant, kind))?;
+                let mut fitting = variants.iter().filter(|&&id| may_begin(plan, id, kind));
+                id = *fitting.next()?;
+                if kind == b'{' && fitting.next().is_some() {
+                    // Two models of one union may meet here; Pydantic judges what comes of it.
+                    return Some(&Node::Opaque);
+                }
             }
             node => return Some(node),
         }
