@@ -187,8 +187,11 @@ impl<'a, 'py> Writer<'a, 'py> {
         let (rest, end) = later.unwrap_or_else(|| self.members());
         let extra = if rest.is_empty() { None } else { instance::extra(object) };
         for member in rest {
-            let value = self.named(extra.as_ref(), member)?;
-            self.member(member, None, value.as_ref(), depth)?;
+            let value = match (&extra, self.name(member)) {
+                (Some(extra), Some(name)) => extra.get_item(name)?,
+                _ => None,
+            };
+            self.member(member, None, value.as_ref(), false, depth)?;
         }
         self.at = end;
         Ok(())
@@ -214,14 +217,8 @@ impl<'a, 'py> Writer<'a, 'py> {
             Some(given) => !given.contains(name)?,
             None => false,
         };
-        let noted = if is_unset { self.unset.take() } else { None };
         let member = (at + 1 - field.prefix.len(), at);
-        let start = self.member(member, Some(field.node), value.as_ref(), depth)?;
-        if let Some(unset) = noted {
-            unset.push(Unset { start: start as u32, end: (self.out.len() - self.start) as u32 });
-            self.unset = Some(unset);
-        }
-        Ok(())
+        self.member(member, Some(field.node), value.as_ref(), is_unset, depth)
     }
 
     /// The members from here on to the end of the object, and that end.
@@ -251,50 +248,56 @@ impl<'a, 'py> Writer<'a, 'py> {
             let whole = values.len() == members.len();
             for (place, &member) in members.iter().enumerate() {
                 let value = if whole { values.get(place) } else { None };
-                self.member(member, item, value, depth)?;
+                self.member(member, item, value, false, depth)?;
             }
         } else {
+            // A model whose shape is unknown, or another object with attributes.
             let values = object.and_then(instance::fields);
+            let given = object.and_then(instance::fields_set);
             for &member in &members {
-                let value = self.named(values.as_ref(), member)?;
-                self.member(member, item, value.as_ref(), depth)?;
+                let name = self.name(member);
+                let value = match (&values, &name) {
+                    (Some(values), Some(name)) => values.get_item(name)?,
+                    _ => None,
+                };
+                let is_unset = match (&given, &value) {
+                    (Some(given), Some(_)) => !given.contains(name)?,
+                    _ => false,
+                };
+                self.member(member, item, value.as_ref(), is_unset, depth)?;
             }
         }
         self.at = end;
         Ok(())
     }
 
-    /// Writes a member and says where its value begins, counted from the start of the record.
     fn member(
         &mut self,
         (name, value): Member,
         node: Option<NodeId>,
         object: Object<'_, 'py>,
+        is_unset: bool,
         depth: usize,
-    ) -> PyResult<usize> {
+    ) -> PyResult<()> {
         if self.out.last() != Some(&b'{') {
             self.out.push(b',');
         }
         self.out.extend_from_slice(&self.text[name..value]);
         let start = self.out.len() - self.start;
+        let noted = if is_unset { self.unset.take() } else { None };
         self.at = value;
         self.value(node, object, depth)?;
-        Ok(start)
+        if let Some(unset) = noted {
+            unset.push(Unset { start: start as u32, end: (self.out.len() - self.start) as u32 });
+            self.unset = Some(unset);
+        }
+        Ok(())
     }
 
-    /// The value that a dict of attributes has for a member.
-    fn named(
-        &self,
-        values: Option<&Bound<'py, PyDict>>,
-        (name, value): Member,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (Some(values), Some(name)) = (values, self.text.get(name + 1..value - 2)) else {
-            return Ok(None);
-        };
-        match string::unescape(name) {
-            Ok(name) => values.get_item(PyString::new(self.py, &name)),
-            Err(_) => Ok(None),
-        }
+    /// The name of a member.
+    fn name(&self, (name, value): Member) -> Option<Bound<'py, PyString>> {
+        let name = string::unescape(self.text.get(name + 1..value - 2)?).ok()?;
+        Some(PyString::new(self.py, &name))
     }
 
     fn array(

@@ -1,0 +1,137 @@
+"""What JSON cannot hold is refused by name, or stored on request."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, time, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field, SecretStr
+
+from omem import LossyError, LossyWarning, OMem
+from omem.schema import compile_schema
+from same import anatomy
+from shapes import Box, Computed, Inner, Private
+
+
+class Sub(Inner):
+    more: int = 0
+
+
+class Hidden(BaseModel):
+    name: str
+    token: str = Field("", exclude=True)
+
+
+REFUSED: list[tuple[Callable[[], BaseModel], str, str]] = [
+    (lambda: box(SecretStr, SecretStr("x")), "$.content", "masked"),
+    (lambda: box(bytes, b"\xff"), "$.content", "utf-8"),
+    (lambda: box(Any, [{"a": datetime(2020, 1, 1)}]), "$.content[0].a", "datetime"),
+    (lambda: box(Any, {1: 2}), "$.content.1", "int"),
+    (lambda: box(list[Inner], [Inner(x=1), Sub(x=1)]), "$.content[1]", "Sub"),
+    (lambda: box(dict[str, str], {"a": "\ud800"}), "$.content", "surrogates"),
+    (lambda: box(dict[str, int], {"\ud800": 1}), "$.content.\ufffd\ufffd\ufffd", "come back as"),
+    (lambda: box(datetime, datetime(2020, 1, 1, fold=1)), "$.content", "fold=1"),
+    (lambda: box(time, time(1, fold=1)), "$.content", "fold=1"),
+    (
+        lambda: box(datetime, datetime(2020, 1, 1, tzinfo=timezone(timedelta(seconds=1)))),
+        "$.content",
+        "tz",
+    ),
+    (lambda: box(deque[int], deque([1], 3)), "$.content", "maxlen"),
+    (lambda: box(int, 10**4300), "$", "number out of range"),
+    (lambda: box(float | str, math.nan), "$.content", "nan"),
+    (lambda: Hidden(name="a", token="b"), "$.token", "'b' would come back as ''"),
+    (lambda: Sub(x=1), "$.more", ""),
+    (lambda: Inner.model_construct(x="1"), "$.x", "int"),
+    (lambda: Inner.model_construct(x=1, tags=("a",)), "$.tags", "tuple"),
+    (lambda: Inner.model_construct(note="a"), "$.x", "required"),
+]
+
+
+def box(kind: Any, content: Any) -> BaseModel:
+    return Box[kind].model_construct(content=content, spare=None)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("make", "field", "reason"), REFUSED)
+def test_what_json_cannot_hold_is_refused_by_name(
+    make: Callable[[], BaseModel], field: str, reason: str
+) -> None:
+    item = make()
+    model = Inner if type(item) is Sub else type(item)
+    with pytest.raises(LossyError) as refused:
+        compile_schema(model).encode(item)
+    if model is not type(item):
+        assert "subclass Sub" in str(refused.value)
+    else:
+        assert refused.value.field == field
+        assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_private_attributes() -> None:
+    schema = compile_schema(Private)
+    item = Private(name="a")
+    assert schema.encode(item) == b'{"name":"a"}'
+    item._seen = 3
+    with pytest.raises(LossyError, match=r"\$\._seen: a private attribute") as refused:
+        schema.encode(item)
+    assert refused.value.field == "$._seen"
+
+
+def test_cached_and_computed_values_are_not_written() -> None:
+    item = Computed(side=2)
+    assert item.diagonal > 2
+    assert item.area == 4
+    assert compile_schema(Computed).encode(item) == b'{"side":2}'
+
+
+class Lax(BaseModel):
+    key: str
+    score: float = 0
+    weight: float | None = 1
+    path: Path | None = None
+
+
+@pytest.mark.parametrize("path", [None, Path("a")])
+def test_a_default_that_is_not_validated_is_stored_as_the_type_of_its_field(
+    path: Path | None,
+) -> None:
+    memory = OMem(Lax, "key")
+    memory.add([Lax(key="a", path=path)])
+    back = memory.get("a")
+    assert back == Lax(key="a", path=path)
+    assert back is not None and type(back.score) is float and type(back.weight) is float
+    assert back.model_fields_set == {"key"} | ({"path"} if path else set())
+    with pytest.raises(LossyError, match=r"\$\.score: 3 \(int\) would come back as 3.0"):
+        memory.add([Lax.model_construct(key="b", score=3, weight=1.0, path=path)])
+
+
+def test_what_is_lossy_can_be_stored() -> None:
+    class Login(BaseModel):
+        name: str
+        secret: SecretStr
+        cache: int = Field(0, exclude=True)
+
+    item = Login(name="a", secret=SecretStr("x"), cache=3)
+    memory = OMem(Login, "name", lossy="allow")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        memory.add([item])
+    back = memory.get("a")
+    assert back == Login(name="a", secret=SecretStr("*" * 10))
+    memory = OMem(Login, "name", lossy="warn")
+    with pytest.warns(LossyWarning, match=r"\$\.secret: a secret is masked"):
+        memory.add([item])
+    assert memory.get("a") == back
+
+    memory = OMem(Inner, "note", lossy="allow")
+    memory.add([Sub(x=1, note="a", more=3)])
+    assert anatomy(memory.get("a")) == anatomy(Inner(x=1, note="a"))
+    with pytest.raises(LossyError, match="does not load"):
+        memory.add([Inner.model_construct(x="no", note="a")])
