@@ -28,7 +28,7 @@ class _JsonLines(logging.Formatter):
 
 
 def configure_logging(
-    level: str = "WARNING",
+    level: str | int = "WARNING",
     json_output: bool = False,
     output_file: str | Path | None = None,
 ) -> None:
@@ -37,7 +37,7 @@ def configure_logging(
     Adds one handler to the `omem` logger, or replaces the one that an earlier call added.
 
     Args:
-        level: "DEBUG", "INFO", "WARNING", "ERROR" or "CRITICAL".
+        level: "DEBUG", "INFO", "WARNING", "ERROR" or "CRITICAL", or a number of `logging`.
         json_output: One JSON object a line instead of text.
         output_file: A file to append to instead of standard error.
 
@@ -83,16 +83,23 @@ def get_logger(name: str | None = None) -> Logger:
     return logging.getLogger(name if name.startswith("omem.") else f"omem.{name}")
 
 
-def set_log_level(level: str) -> None:
+def set_log_level(level: str | int) -> None:
     """Set the level of the `omem` logger.
 
     Args:
-        level: "DEBUG", "INFO", "WARNING", "ERROR" or "CRITICAL".
+        level: "DEBUG", "INFO", "WARNING", "ERROR" or "CRITICAL", or a number of `logging`.
 
     Raises:
         ValueError: An unknown level.
+
+    Examples:
+        >>> from omem import get_logger, set_log_level
+        >>> set_log_level("ERROR")
+        >>> get_logger().level
+        40
     """
-    number = logging.getLevelNamesMapping().get(level.upper())
+    names = logging.getLevelNamesMapping()
+    number = level if isinstance(level, int) else names.get(str(level).upper())
     if number is None:
         raise ValueError(
             f"unknown log level {level!r}; use DEBUG, INFO, WARNING, ERROR or CRITICAL"

@@ -29,7 +29,7 @@ pub fn to_py(error: Error) -> PyErr {
             Some(number) => PyOSError::new_err((
                 number,
                 format!("cannot {action}: {}", describe(&source)),
-                path,
+                path.into_os_string(), // as str: a Path would show as PosixPath('…')
             )),
             None => PyOSError::new_err(message),
         },
