@@ -14,7 +14,12 @@ from pydantic import BaseModel
 import omem
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/persistence.md"]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"))
+    if BLOCK.search(page.read_text())
+)
 MODULES = ["omem", *(m.name for m in pkgutil.walk_packages(omem.__path__, "omem."))]
 
 
@@ -43,8 +48,7 @@ def setting() -> dict[str, object]:
 @pytest.mark.parametrize("page", PAGES)
 def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
-    assert blocks
+    blocks = BLOCK.findall((ROOT / page).read_text())
     names = setting()
     for number, block in enumerate(blocks):
         exec(compile(block, f"{page} block {number}", "exec", dont_inherit=True), names)
@@ -53,7 +57,7 @@ def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_readme_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each `expression    # value` line of README is true."""
     monkeypatch.chdir(tmp_path)
-    block = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)[0]
+    block = BLOCK.findall((ROOT / "README.md").read_text())[0]
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec", dont_inherit=True), names)
     shown = re.findall(r"^(\S.*?)\s+# ('.*'|\[.*\])$", block, re.M)
