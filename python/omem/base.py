@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from omem.keys import KeyExtractor
 from omem.report import AddReport, LoadReport, Progress
 
 T = TypeVar("T", bound=BaseModel)
@@ -100,6 +101,24 @@ class BaseMem(ABC, Generic[T]):
         dry_run: bool = False,
     ) -> dict[str, Any]:
         """Let a model rewrite one entity."""
+
+    @abstractmethod
+    def create_lookup(
+        self, name: str, key_extractor: KeyExtractor[T], *, each: bool = False
+    ) -> None:
+        """Find entities by a value of theirs from now on."""
+
+    @abstractmethod
+    def get_by_lookup(self, lookup_name: str, lookup_key: Any) -> list[T]:
+        """The entities that have a value in a lookup, in insertion order."""
+
+    @abstractmethod
+    def drop_lookup(self, name: str) -> bool:
+        """Drop a lookup; whether there was one of this name."""
+
+    @abstractmethod
+    def list_lookups(self) -> list[str]:
+        """The names of the lookups."""
 
     @abstractmethod
     def build_index(self, force: bool = False, *, progress: Progress = False) -> None:

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from omem.memory.edit import Edit
+from omem.memory.lookups import Lookups
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class OMem(Edit[T]):
+class OMem(Lookups[T]):
     """A memory of consolidated entities.
 
     Observations with the same key are merged into one entity; entities are found by key, by

@@ -207,5 +207,6 @@ class Entities(MemoryState[T]):
         return self._store.fold_merged(batch, merger.merge_groups(groups))
 
     def _apply(self, change: _omem.Change) -> None:
+        self._store.fill_lookups(change)
         with self._gate:
             self._store.apply(change)

@@ -87,6 +87,46 @@ pub fn extract(
     }
 }
 
+/// Calls `found` with the key text of each element of a list, set or tuple field; null ones are
+/// passed over.
+///
+/// # Errors
+/// [`KeyFault`] where the field is null, no list, or its elements are not keyed from bytes.
+pub fn each(
+    plan: &Plan,
+    path: &[u16],
+    record: &[u8],
+    mut found: impl FnMut(&[u8]),
+) -> Result<(), KeyFault> {
+    let reader = Reader { plan, record, fields: &[] };
+    let (node, start, end) = reader.locate(path)?;
+    let list = reader.present(node, start)?;
+    if record.get(start) != Some(&b'[') {
+        return Err(KeyFault::Unsupported);
+    }
+    let mut text = Vec::new();
+    let mut here = start + 1;
+    for place in 0.. {
+        if here >= end || record[here] == b']' {
+            break;
+        }
+        let node = match list {
+            Node::List(items) | Node::Set(items) => Some(items.item),
+            Node::Tuple(nodes) => nodes.get(place).copied(),
+            _ => None,
+        };
+        let stop = scan::skip(record, here);
+        text.clear();
+        match reader.write(node.ok_or(KeyFault::Unsupported)?, here, stop, &mut text) {
+            Ok(()) => found(&text),
+            Err(KeyFault::Null) => {}
+            Err(fault) => return Err(fault),
+        }
+        here = stop + 1;
+    }
+    Ok(())
+}
+
 struct Reader<'a> {
     plan: &'a Plan,
     record: &'a [u8],
@@ -287,6 +327,7 @@ fn from_days(days: i32) -> Option<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Field, Items};
 
     #[test]
     fn days_go_forth_and_back() {
@@ -296,6 +337,35 @@ mod tests {
         }
         let next = from_days(to_days(Date { year: 1999, month: 12, day: 31 }) + 1);
         assert_eq!(next, Some(Date { year: 2000, month: 1, day: 1 }));
+    }
+
+    #[test]
+    fn elements_have_the_texts_that_fields_have() {
+        let list = Items { item: 2, min: 0, max: usize::MAX };
+        let field = Field {
+            name: "n".to_owned(),
+            prefix: (*b"{\"n\":").into(),
+            node: 4,
+            default: None,
+            rule: None,
+        };
+        let nodes = vec![
+            Node::Model(Model { fields: vec![field], covered: true }),
+            Node::Float { min: None, max: None, inf_nan: true },
+            Node::Nullable(1),
+            Node::List(list),
+            Node::Nullable(3),
+        ];
+        let plan = Plan { nodes, root: 0 };
+        let texts = |record: &str| {
+            let mut texts = Vec::new();
+            let found = |text: &[u8]| texts.push(String::from_utf8_lossy(text).into_owned());
+            each(&plan, &[0], record.as_bytes(), found).map(|()| texts)
+        };
+        assert_eq!(texts(r#"{"n":[1.0,null,2.5]}"#), Ok(vec!["1".to_owned(), "2.5".to_owned()]));
+        assert_eq!(texts(r#"{"n":[]}"#), Ok(vec![]));
+        assert_eq!(texts(r#"{"n":null}"#), Err(KeyFault::Null));
+        assert_eq!(texts(r#"{"n":7}"#), Err(KeyFault::Unsupported));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Draft {
         for lookup in 0..store.lookups().len() {
             let mut column = Column::default();
             for item in self.changes.items() {
-                column.push(value(lookup, self.changes.bytes(item.record)))?;
+                push(&mut column, lookup, self.changes.bytes(item.record))?;
             }
             self.changes.columns.push(column);
         }
@@ -62,14 +62,22 @@ impl Draft {
     }
 }
 
-/// The value of a record in a lookup: one for everything, then the text and the key, or none.
-fn value(lookup: usize, record: &[u8]) -> &[u8] {
+/// The values of a record in a lookup: one for everything; the text or none; the key; in the
+/// others some that many records share, up to three, possibly the same one twice.
+fn values(lookup: usize, record: &[u8]) -> Vec<Vec<u8>> {
     let parts: Vec<_> = record.split(|&byte| byte == b'"').collect();
     match lookup {
-        0 => b"all",
-        1 => &parts[7][..parts[7].len().min(2)],
-        _ => parts[3],
+        0 => vec![b"all".to_vec()],
+        1 if parts[7].is_empty() => Vec::new(),
+        1 => vec![parts[7][..parts[7].len().min(2)].to_vec()],
+        2 => vec![parts[3].to_vec()],
+        _ => parts[7].iter().take(3).zip(0..).map(|(c, n)| vec![b'm', c / (n + 1) % 3]).collect(),
     }
+}
+
+fn push(column: &mut Column, lookup: usize, record: &[u8]) -> Result<()> {
+    values(lookup, record).iter().try_for_each(|value| column.value(value))?;
+    column.end()
 }
 
 fn key_text(key: u16) -> Vec<u8> {
@@ -135,11 +143,14 @@ fn check_store(store: &Store, model: &Model) {
         let mut of_value: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         for &(key, ref text) in &model.pairs {
             let record = record(key, text);
-            let slots = of_value.entry(value(lookup, record.as_bytes()).to_vec()).or_default();
-            slots.extend(find(store, key));
+            for value in values(lookup, record.as_bytes()) {
+                let slots = of_value.entry(value).or_default();
+                slots.extend(find(store, key));
+                slots.dedup();
+            }
         }
         assert_eq!(store.get_by_lookup(name, b""), Some(&[][..]));
-        for value in ["all", "aa", "bb", "b", "k0", "k1", "k2", "k3"] {
+        for value in ["all", "aa", "bb", "b", "k0", "k1", "k3", "m\0", "m\x01", "m\x02"] {
             let expected = of_value.get(value.as_bytes()).map_or(&[][..], |slots| slots);
             assert_eq!(store.get_by_lookup(name, value.as_bytes()), Some(expected));
         }
@@ -304,7 +315,7 @@ proptest! {
                     let lookup = store.lookups().len();
                     let mut column = Column::default();
                     for entry in &store.snapshot()? {
-                        column.push(value(lookup, entry.record))?;
+                        push(&mut column, lookup, entry.record)?;
                     }
                     store.create_lookup(&lookup.to_string(), &column)?;
                 }

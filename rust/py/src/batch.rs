@@ -96,6 +96,14 @@ impl Change {
         Change { inner: Once::new(inner), added: 0, merged: 0, unchanged: 0, failed: Vec::new() }
     }
 
+    /// Lets a function complete what is to be changed.
+    pub fn edit(&self, edit: impl FnOnce(&mut Changes) -> PyResult<()>) -> PyResult<()> {
+        let mut changes = self.take()?;
+        let outcome = edit(&mut changes);
+        *self.inner.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes);
+        outcome
+    }
+
     /// Takes what is to be changed.
     pub fn take(&self) -> PyResult<Changes> {
         self.inner.take("change")

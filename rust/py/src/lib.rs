@@ -9,6 +9,7 @@ mod errors;
 mod folder;
 mod instance;
 mod keys;
+mod lookup;
 mod observed;
 mod pickle;
 mod progress;

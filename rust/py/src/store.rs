@@ -22,6 +22,7 @@ use crate::decode::{decode, decode_value};
 use crate::encode::encode;
 use crate::errors::{MergeError, to_py};
 use crate::keys::{self, KeySpec, key_from_text, key_to_text};
+use crate::lookup::{Lookup, Lookups};
 use crate::progress::{Callback, detached};
 use crate::read::{self, Loaded};
 use crate::schema::Schema;
@@ -42,6 +43,7 @@ pub struct Store {
     pub(crate) key: KeySpec,
     pub(crate) lossy: Lossy,
     inner: Mutex<Arc<omem_core::Store>>,
+    lookups: Mutex<Lookups>,
 }
 
 impl Store {
@@ -53,6 +55,11 @@ impl Store {
     /// happened during long work; there the store is copied.
     fn mutate<T>(&self, change: impl FnOnce(&mut omem_core::Store) -> T) -> T {
         change(Arc::make_mut(&mut self.lock()))
+    }
+
+    /// The lookups, in the order of the core store's.
+    pub(crate) fn lookups(&self) -> Lookups {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn core_snapshot(&self) -> PyResult<omem_core::Snapshot> {
@@ -70,7 +77,7 @@ impl Store {
             "allow" => Lossy::Allow,
             other => return Err(PyValueError::new_err(format!("lossy={other:?}"))),
         };
-        Ok(Store { schema, key, lossy, inner: Mutex::default() })
+        Ok(Store { schema, key, lossy, inner: Mutex::default(), lookups: Mutex::default() })
     }
 
     fn __len__(&self) -> usize {
@@ -236,6 +243,12 @@ impl Store {
         Ok((removed, missing, Change::new(changes)))
     }
 
+    /// Finds the values of a finished change in the lookups. Their extractors may be Python, and
+    /// so are called before the change is put in place.
+    fn fill_lookups(&self, py: Python<'_>, change: &Change) -> PyResult<()> {
+        change.edit(|changes| self.fill_columns(py, changes))
+    }
+
     /// Puts a finished change in place, whole or not at all.
     fn apply(&self, change: &Change) -> PyResult<()> {
         let changes = change.take()?;
@@ -269,7 +282,8 @@ impl Store {
         let batch = loaded.take()?;
         let strategy = strategy_of(strategy, lists)?;
         let current = Arc::clone(&self.lock());
-        let built = py.detach(|| current.prepare(Changes::from(batch))).map_err(to_py)?;
+        let insertion = self.insertion(py, batch)?;
+        let built = py.detach(|| current.prepare(insertion)).map_err(to_py)?;
         let (store, merged) = match built {
             Ok(store) => (store, 0),
             Err(changes) => {
@@ -283,7 +297,9 @@ impl Store {
                         key.bind(py).repr()?
                     )));
                 }
-                let Ok(store) = current.prepare(change.take()?).map_err(to_py)? else {
+                let mut changes = change.take()?;
+                self.fill_columns(py, &mut changes)?;
+                let Ok(store) = current.prepare(changes).map_err(to_py)? else {
                     return Err(MergeError::new_err("records of one key were not merged"));
                 };
                 let merged = count - store.len();
@@ -332,6 +348,68 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Creates a lookup over what is there.
+    fn create_lookup(
+        &self,
+        py: Python<'_>,
+        name: String,
+        spec: KeySpec,
+        each: bool,
+    ) -> PyResult<()> {
+        let snapshot = self.core_snapshot()?;
+        let lookup = Lookup { name, spec, each };
+        let records = snapshot.iter().map(|entry| entry.record);
+        let column = lookup.column(self.schema.get(), py, records)?;
+        self.mutate(|store| store.create_lookup(&lookup.name, &column)).map_err(to_py)?;
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(lookup));
+        Ok(())
+    }
+
+    /// Drops a lookup; whether there was one of this name.
+    fn drop_lookup(&self, name: &str) -> bool {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        lookups.retain(|lookup| lookup.name != name);
+        drop(lookups);
+        self.mutate(|store| store.drop_lookup(name))
+    }
+
+    /// The names of the lookups, in order of creation.
+    fn list_lookups(&self) -> Vec<String> {
+        self.lookups().iter().map(|lookup| lookup.name.clone()).collect()
+    }
+
+    /// The entities with a value, in insertion order; None without such a lookup.
+    fn get_by_lookup<'py>(
+        &self,
+        name: &str,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let py = value.py();
+        let mut text = Vec::new();
+        match key_to_text(value, &mut text) {
+            Ok(()) => {}
+            // What cannot be looked up is nowhere: an empty text is no value.
+            Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(py) => {
+                text.clear();
+            }
+            Err(error) => return Err(error),
+        }
+        // Decoding may call Python, so it works on a snapshot.
+        let found = {
+            let store = self.lock();
+            let slots = store.get_by_lookup(name, &text).map(<[u32]>::to_vec);
+            slots.map(|slots| store.snapshot().map(|snapshot| (snapshot, slots)))
+        };
+        let Some(found) = found else { return Ok(None) };
+        let (snapshot, slots) = found.map_err(to_py)?;
+        let schema = self.schema.get();
+        let entities = PyList::empty(py);
+        for slot in slots {
+            entities.append(decode(schema, py, snapshot.record(slot))?)?;
+        }
+        Ok(Some(entities))
     }
 
     /// Starts or stops noting what changes; what is there when it starts counts as changed.

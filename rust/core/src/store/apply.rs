@@ -26,7 +26,7 @@ pub struct Changes {
     pub updates: Vec<(u32, Item)>,
     /// The slots of entities to remove.
     pub removes: Vec<u32>,
-    /// For each lookup of the store, in order: the values of [`Changes::items`].
+    /// For each lookup of the store, in order of creation: the values of [`Changes::items`].
     pub columns: Vec<Column>,
 }
 
@@ -304,7 +304,7 @@ impl Store {
         }
         let first = self.slots.len() as u32;
         changes.inserts.iter().for_each(|item| self.slots.push(Slot::new(item)));
-        for (lookup, moves) in self.lookups.iter_mut().zip(&ready.moves) {
+        for (lookup, moves) in self.lookups.iter_mut().zip(ready.moves) {
             lookup.commit(moves, self.slots.len());
         }
         if let Some(tracker) = &mut self.tracker {

@@ -11,22 +11,39 @@ use crate::error::{Error, Result, reserve};
 /// No value.
 const NONE: u32 = u32::MAX;
 
+/// Marks the place of a list of values.
+const LISTED: u32 = 1 << 31;
+
 /// From this many slots on, slots enter or leave a value all at once.
 const MANY: usize = 8;
 
-/// The lookup values of some entities, one canonical text each; an empty one is no value.
+/// The lookup values of some entities: canonical texts, none, one or several for each entity.
 #[derive(Debug, Default)]
 pub struct Column {
     bytes: Vec<u8>,
+    /// Where each value ends in `bytes`.
     ends: Vec<usize>,
+    /// Where the values of each entity end in `ends`.
+    rows: Vec<usize>,
 }
 
 impl Column {
-    /// Appends the value of the next entity.
+    /// Appends the next entity, with this value; an empty one is none.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn push(&mut self, text: &[u8]) -> Result<()> {
+        if !text.is_empty() {
+            self.value(text)?;
+        }
+        self.end()
+    }
+
+    /// Gives a value to the entity that [`Column::end`] will append.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn value(&mut self, text: &[u8]) -> Result<()> {
         reserve(&mut self.bytes, text.len())?;
         reserve(&mut self.ends, 1)?;
         self.bytes.extend_from_slice(text);
@@ -34,22 +51,36 @@ impl Column {
         Ok(())
     }
 
+    /// Appends an entity with the values given since the last one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn end(&mut self) -> Result<()> {
+        reserve(&mut self.rows, 1)?;
+        self.rows.push(self.ends.len());
+        Ok(())
+    }
+
     /// The number of entities.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.rows.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.rows.is_empty()
     }
 
-    /// The values in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    /// The values of each entity, in order.
+    pub fn iter(&self) -> impl Iterator<Item = impl Iterator<Item = &[u8]>> {
+        let starts = std::iter::once(0).chain(self.rows.iter().copied());
+        let value = |place: usize| {
+            let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+            &self.bytes[start..self.ends[place]]
+        };
+        starts.zip(&self.rows).map(move |(start, &end)| (start..end).map(value))
     }
 }
 
@@ -105,6 +136,90 @@ struct Move {
 pub(super) struct Moves {
     enter: Vec<Move>,
     leave: Vec<Move>,
+    /// The new values of slots.
+    set: Vec<(u32, Held)>,
+}
+
+/// The values of a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Held {
+    #[default]
+    Nothing,
+    One(u32),
+    /// In order, without repetition.
+    Many(Box<[u32]>),
+}
+
+impl Held {
+    fn of(values: &[u32]) -> Result<Self> {
+        Ok(match values {
+            [] => Held::Nothing,
+            [value] => Held::One(*value),
+            _ => {
+                let mut copy = Vec::new();
+                reserve(&mut copy, values.len())?;
+                copy.extend_from_slice(values);
+                Held::Many(copy.into_boxed_slice())
+            }
+        })
+    }
+}
+
+/// The values of all slots: a number each, and lists apart where a slot has several.
+#[derive(Debug, Clone, Default)]
+struct Values {
+    /// [`NONE`], the number of a value, or [`LISTED`] plus a place in `lists`.
+    of: Vec<u32>,
+    lists: Vec<Box<[u32]>>,
+    free: Vec<u32>,
+}
+
+impl Values {
+    fn get(&self, slot: u32) -> &[u32] {
+        match self.of.get(slot as usize) {
+            None | Some(&NONE) => &[],
+            Some(listed) if listed & LISTED != 0 => &self.lists[(listed & !LISTED) as usize],
+            Some(value) => std::slice::from_ref(value),
+        }
+    }
+
+    /// Makes room for `len` slots and this many more lists.
+    fn reserve(&mut self, len: usize, lists: usize) -> Result<()> {
+        let more = len.saturating_sub(self.of.len());
+        reserve(&mut self.of, more)?;
+        reserve(&mut self.lists, lists)?;
+        // Room for the place of every list, so that one can always go.
+        let more = self.lists.len() + lists - self.free.len();
+        reserve(&mut self.free, more)
+    }
+
+    fn set(&mut self, slot: u32, held: Held) {
+        let old = std::mem::replace(&mut self.of[slot as usize], NONE);
+        if old != NONE && old & LISTED != 0 {
+            let place = old & !LISTED;
+            self.lists[place as usize] = Box::default();
+            self.free.push(place);
+        }
+        self.of[slot as usize] = match held {
+            Held::Nothing => NONE,
+            Held::One(value) => value,
+            Held::Many(list) => {
+                let place = self.free.pop().unwrap_or(self.lists.len() as u32);
+                match self.lists.get_mut(place as usize) {
+                    Some(free) => *free = list,
+                    None => self.lists.push(list),
+                }
+                place | LISTED
+            }
+        };
+    }
+
+    fn memory(&self) -> usize {
+        let lists = self.lists.iter().map(|list| list.len() * size_of::<u32>());
+        lists.sum::<usize>()
+            + self.lists.capacity() * size_of::<Box<[u32]>>()
+            + (self.of.capacity() + self.free.capacity()) * size_of::<u32>()
+    }
 }
 
 /// A secondary index.
@@ -117,8 +232,8 @@ pub(super) struct Lookup {
     /// A value without slots is not in use, and its number is free.
     values: Vec<Value>,
     free: Vec<u32>,
-    /// The value of each slot, so that a change needs no old record to be read again.
-    of: Vec<u32>,
+    /// The values of each slot, so that a change needs no old record to be read again.
+    held: Values,
 }
 
 impl Lookup {
@@ -129,7 +244,7 @@ impl Lookup {
             table: HashTable::new(),
             values: Vec::new(),
             free: Vec::new(),
-            of: Vec::new(),
+            held: Values::default(),
         }
     }
 
@@ -153,27 +268,31 @@ impl Lookup {
         len: usize,
     ) -> Result<Moves> {
         let mut moves = Moves::default();
-        reserve(&mut moves.enter, column.len())?;
+        reserve(&mut moves.enter, column.ends.len())?;
         reserve(&mut moves.leave, column.len() + removes.len())?;
-        let more = len.saturating_sub(self.of.len());
-        reserve(&mut self.of, more)?;
-        for (slot, text) in upserts.zip(column.iter()) {
-            let (old, new) = (self.value_of(slot), self.number(text)?);
-            if old == new {
+        reserve(&mut moves.set, column.len() + removes.len())?;
+        let mut lists = 0;
+        let mut values = Vec::new();
+        for (slot, texts) in upserts.zip(column.iter()) {
+            values.clear();
+            for text in texts {
+                reserve(&mut values, 1)?;
+                values.push(self.number(text)?);
+            }
+            values.sort_unstable();
+            values.dedup();
+            if values == self.held.get(slot) {
                 continue;
             }
-            for (list, value) in [(&mut moves.enter, new), (&mut moves.leave, old)] {
-                if value != NONE {
-                    list.push(Move { value, slot });
-                }
-            }
+            self.exchange(slot, &values, &mut moves)?;
+            lists += usize::from(values.len() > 1);
         }
         for &slot in removes {
-            let value = self.value_of(slot);
-            if value != NONE {
-                moves.leave.push(Move { value, slot });
+            if !self.held.get(slot).is_empty() {
+                self.exchange(slot, &[], &mut moves)?;
             }
         }
+        self.held.reserve(len, lists)?;
         moves.enter.sort_unstable();
         moves.leave.sort_unstable();
         for group in moves.enter.chunk_by(|a, b| a.value == b.value) {
@@ -182,16 +301,24 @@ impl Lookup {
         Ok(moves)
     }
 
-    fn value_of(&self, slot: u32) -> u32 {
-        self.of.get(slot as usize).copied().unwrap_or(NONE)
+    /// Notes that a slot gets these values, sorted, in the place of those that it has.
+    fn exchange(&self, slot: u32, new: &[u32], moves: &mut Moves) -> Result<()> {
+        let old = self.held.get(slot);
+        let note = |list: &mut Vec<Move>, from: &[u32], but: &[u32]| {
+            reserve(list, from.len())?;
+            let goes = from.iter().filter(|value| but.binary_search(value).is_err());
+            list.extend(goes.map(|&value| Move { value, slot }));
+            Ok(())
+        };
+        note(&mut moves.enter, new, old)?;
+        note(&mut moves.leave, old, new)?;
+        moves.set.push((slot, Held::of(new)?));
+        Ok(())
     }
 
     /// The number of a value. A new one has no slots yet, and if the change fails it waits,
     /// found by nobody, for its text to come again.
     fn number(&mut self, text: &[u8]) -> Result<u32> {
-        if text.is_empty() {
-            return Ok(NONE);
-        }
         if let Some(value) = self.find(text) {
             return Ok(value);
         }
@@ -203,6 +330,9 @@ impl Lookup {
         reserve(&mut copy, text.len())?;
         copy.extend_from_slice(text);
         if self.free.is_empty() {
+            if self.values.len() >= LISTED as usize {
+                return Err(Error::TooLarge { what: "a lookup holds at most 2^31 values" });
+            }
             reserve(&mut self.values, 1)?;
             // Room for the number of every value, so that a value can always go.
             let more = self.values.len() + 1;
@@ -219,14 +349,13 @@ impl Lookup {
     }
 
     /// Does what was made ready.
-    pub fn commit(&mut self, moves: &Moves, len: usize) {
-        self.of.resize(len, NONE);
-        for entry in &moves.leave {
-            self.of[entry.slot as usize] = NONE;
+    pub fn commit(&mut self, moves: Moves, len: usize) {
+        self.held.of.resize(len, NONE);
+        for (slot, held) in moves.set {
+            self.held.set(slot, held);
         }
         for group in moves.enter.chunk_by(|a, b| a.value == b.value) {
             self.values[group[0].value as usize].enter(group);
-            group.iter().for_each(|entry| self.of[entry.slot as usize] = entry.value);
         }
         for group in moves.leave.chunk_by(|a, b| a.value == b.value) {
             let number = group[0].value;
@@ -250,7 +379,7 @@ impl Lookup {
             value.slots.iter_mut().for_each(|slot| *slot = numbers[*slot as usize]);
         }
         let mut old = numbers.iter();
-        self.of.retain(|_| old.next().is_some_and(|&number| number != u32::MAX));
+        self.held.of.retain(|_| old.next().is_some_and(|&number| number != u32::MAX));
     }
 
     /// The memory that it takes, in bytes.
@@ -258,7 +387,8 @@ impl Lookup {
         let values = self.values.iter().map(|v| v.text.capacity() + v.slots.capacity() * 4);
         values.sum::<usize>()
             + self.values.capacity() * size_of::<Value>()
-            + (self.free.capacity() + self.of.capacity()) * size_of::<u32>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.held.memory()
             + self.table.allocation_size()
     }
 }
@@ -281,7 +411,7 @@ impl Store {
         let mut lookup = Lookup::new(name);
         let slots = self.slots.iter().map(|(slot, _)| slot);
         let moves = lookup.prepare(slots, column, &[], self.slots.len())?;
-        lookup.commit(&moves, self.slots.len());
+        lookup.commit(moves, self.slots.len());
         self.lookups.push(lookup);
         Ok(())
     }
