@@ -38,9 +38,9 @@ impl Lookup {
             if place % 4096 == 4095 {
                 py.check_signals()?;
             }
-            if !self.from_bytes(schema, record, &mut column).map_err(to_py)? {
+            if !self.read_record(schema, record, &mut column).map_err(to_py)? {
                 let model = decode(schema, py, record)?;
-                self.from_model(schema, model.bind(py), &mut column)?;
+                self.read_model(schema, model.bind(py), &mut column)?;
             }
             column.end().map_err(to_py)?;
         }
@@ -48,7 +48,7 @@ impl Lookup {
     }
 
     /// Takes the values from the bytes of a record; false where the bytes do not tell.
-    fn from_bytes(
+    fn read_record(
         &self,
         schema: &Schema,
         record: &[u8],
@@ -89,7 +89,7 @@ impl Lookup {
     }
 
     /// Takes the values from a model.
-    fn from_model(
+    fn read_model(
         &self,
         schema: &Schema,
         model: &Bound<'_, PyAny>,
