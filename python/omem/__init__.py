@@ -33,6 +33,7 @@ from omem.merger import (
     PreferIncomingMerger,
     create_merger,
 )
+from omem.quarantine import Quarantine, QuarantinedItem
 from omem.report import AddReport, BadRecord, LoadReport
 from omem.strategy import Merge, MergeStrategy
 from omem.version import __version__
@@ -74,6 +75,8 @@ __all__ = [
     "OMemError",
     "PreferExistingMerger",
     "PreferIncomingMerger",
+    "Quarantine",
+    "QuarantinedItem",
     "SchemaError",
     "__version__",
     "configure_logging",

@@ -11,7 +11,7 @@ from omem import _omem, metadata
 from omem.base import StrPath
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
 from omem.index import files as index_files
-from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, SOURCES, VECTORS
+from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, SOURCES, VECTORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def inspect(folder_path: StrPath) -> FolderInfo:
         found = {} if file is None else metadata.read(file)
         sizes = {
             name: place.stat().st_size
-            for name in (DATA, METADATA, SOURCES, VECTORS, DOCSTORE)
+            for name in (DATA, METADATA, SOURCES, QUARANTINE, VECTORS, DOCSTORE)
             if (place := folder.path(name)) is not None
         }
         if not sizes:

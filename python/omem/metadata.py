@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 DATA = "memory.json"
 METADATA = "metadata.json"
 SOURCES = "sources.json"
+QUARANTINE = "quarantine.json"
 INDEX_FOLDER = "faiss_index"
 VECTORS = f"{INDEX_FOLDER}/index.faiss"
 DOCSTORE = f"{INDEX_FOLDER}/docstore.pkl"

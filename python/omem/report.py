@@ -19,12 +19,14 @@ class AddReport:
         added: Entities that are new.
         merged: Entities that changed by merging.
         unchanged: Entities that were observed again without any change.
+        quarantined: Observations that could not be merged and were set aside.
         llm_calls: Calls made to the model.
     """
 
     added: int = 0
     merged: int = 0
     unchanged: int = 0
+    quarantined: int = 0
     llm_calls: int = 0
 
 

@@ -31,9 +31,14 @@ class Restorer(Generic[T]):
     ) -> None:
         self.defaults_filled = 0
         self.unknown_dropped = 0
+        self._model = model
         self._validator = model.__pydantic_validator__
         self._drop_unknown = drop_unknown
         self._migrate = migrate
+
+    def fresh(self) -> Restorer[T]:
+        """One with the same settings that has counted nothing yet."""
+        return Restorer(self._model, drop_unknown=self._drop_unknown, migrate=self._migrate)
 
     def __call__(self, raw: bytes) -> T:
         """Validate one record.

@@ -32,6 +32,9 @@ class OMem(Lookups[T]):
         verbose: Set the `omem` logger to DEBUG.
         track_sources: Keep the source ledger; not part of this version yet.
         lossy: What to do with a value that would not survive saving: "error", "warn" or "allow".
+        on_conflict: What `add` does where an observation cannot be merged, since the result would
+            break a constraint of the model or a rule fails: "raise" MergeError and change nothing,
+            or keep what is known, set the observation aside in `quarantine`, and go on.
         merger_options: Options of the strategy: `lists` ("union", "append", "replace") for
             MERGE_FIELD; `rule`, `dynamic_rule`, `max_workers`, `max_retries`, `on_llm_error` for
             LLM strategies.

@@ -18,11 +18,13 @@ from omem.embedding import Embedder
 from omem.index import VectorIndex
 from omem.keys import KeyExtractor, key_function, key_spec
 from omem.merger import BaseMerger, create_merger
+from omem.quarantine import Quarantine
 from omem.schema import compile_schema
 from omem.strategy import MergeStrategy
 
 T = TypeVar("T", bound=BaseModel)
 Lossy = Literal["error", "warn", "allow"]
+OnConflict = Literal["raise", "quarantine"]
 
 logger = logging.getLogger("omem")
 _memories: weakref.WeakSet[MemoryState[Any]] = weakref.WeakSet()
@@ -48,6 +50,7 @@ class MemoryState(BaseMem[T]):
         verbose: bool = False,
         track_sources: bool = False,
         lossy: Lossy = "error",
+        on_conflict: OnConflict = "raise",
         **merger_options: Any,
     ) -> None:
         if not (isinstance(memory_schema, type) and issubclass(memory_schema, BaseModel)):
@@ -56,6 +59,7 @@ class MemoryState(BaseMem[T]):
                 "define one with `class Profile(BaseModel): ...`"
             )
         one_of("lossy", lossy, get_args(Lossy))
+        one_of("on_conflict", on_conflict, get_args(OnConflict))
         self.fields_for_index = list(fields_for_index or [])
         unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
         if unknown:
@@ -77,6 +81,8 @@ class MemoryState(BaseMem[T]):
         self._key = key_spec(memory_schema, key_extractor)
         self._store = _omem.Store(self._schema, self._key, lossy)
         self._merger = self._make_merger(strategy_or_merger, merger_options)
+        self._quarantine = Quarantine[T](self._schema)
+        self.on_conflict: OnConflict = on_conflict
         self._lock = MutationLock()
         self._gate = threading.Lock()
         self._index: VectorIndex | None = None

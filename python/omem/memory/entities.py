@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel
 
 from omem import _omem
 from omem.errors import MergeError
-from omem.memory._state import MemoryState
+from omem.keys import key_function
+from omem.memory._state import MemoryState, OnConflict, one_of
 from omem.merger.classic import ClassicMerger
+from omem.merger.tournament import play, reason
+from omem.quarantine import Quarantine
 from omem.report import AddReport, Progress, reporter
 
 T = TypeVar("T", bound=BaseModel)
@@ -25,6 +28,7 @@ class Entities(MemoryState[T]):
         *,
         source_id: str | None = None,
         progress: Progress = False,
+        on_conflict: OnConflict | None = None,
     ) -> AddReport:
         """Merge observations into the memory, all of them or none.
 
@@ -36,9 +40,10 @@ class Entities(MemoryState[T]):
             items: One entity or an iterable of them; a generator is consumed as it goes.
             source_id: The source they come from, for the source ledger.
             progress: True to log progress, or a callable that gets bytes and records done.
+            on_conflict: "raise" or "quarantine", for this call; the memory's own by default.
 
         Returns:
-            How many entities were added, merged, found unchanged.
+            How many observations were added, merged, found unchanged, set aside.
 
         Raises:
             TypeError: An item is not of the memory's schema.
@@ -68,10 +73,16 @@ class Entities(MemoryState[T]):
         with self._lock:
             batch = self._store.encode(self._one_or_many(items), reporter(progress))
             calls = self._merger.llm_calls
-            change = self._merge(batch)
+            change = self._merge(batch, on_conflict=on_conflict)
             self._apply(change)
             calls = self._merger.llm_calls - calls
-        return AddReport(change.added, change.merged, change.unchanged, llm_calls=calls)
+        return AddReport(
+            added=change.added,
+            merged=change.merged,
+            unchanged=change.unchanged,
+            quarantined=len(change.refused),
+            llm_calls=calls,
+        )
 
     def upsert(self, items: T | Iterable[T]) -> AddReport:
         """Replace entities by key, without merging, all of them or none.
@@ -151,9 +162,10 @@ class Entities(MemoryState[T]):
         return removed, missing
 
     def clear(self) -> None:
-        """Remove all entities."""
+        """Remove all entities, and what was set aside."""
         with self._lock, self._gate:
             self._store.clear()
+            self._quarantine.clear()
 
     @property
     def keys(self) -> list[Any]:
@@ -189,24 +201,66 @@ class Entities(MemoryState[T]):
         """Whether there is an entity with this key."""
         return self._store.contains(key)
 
-    def _merge(self, batch: _omem.Batch, *, defaults_unset: bool = False) -> _omem.Change:
-        """The change that merging a batch makes, not yet applied."""
+    @property
+    def quarantine(self) -> Quarantine[T]:
+        """The observations that could not be merged: a mapping of key to items and reasons."""
+        return self._quarantine
+
+    def _merge(
+        self,
+        batch: _omem.Batch,
+        *,
+        defaults_unset: bool = False,
+        on_conflict: OnConflict | None = None,
+    ) -> _omem.Change:
+        """The change that merging a batch makes, not yet applied; what it refuses is set aside."""
+        on_conflict = on_conflict or self.on_conflict
+        one_of("on_conflict", on_conflict, get_args(OnConflict))
         merger = self._merger
         if isinstance(merger, ClassicMerger):
             change = self._store.fold(batch, merger.engine or "", merger.lists, defaults_unset)
-            for key, existing, incoming, reason in change.failed:
-                raise MergeError(
-                    f"{key!r}: {reason}; nothing was added",
-                    key=key,
-                    existing=existing,
-                    incoming=incoming,
-                    reason=reason,
-                )
+            if change.refused and on_conflict == "raise":
+                raise self._merge_error(*change.refused[0]) from change.cause
             return change
         groups = cast("list[list[T]]", self._store.groups(batch))
-        return self._store.fold_merged(batch, merger.merge_groups(groups))
+        played = play(merger, groups, check=self._check, keep_going=on_conflict == "quarantine")
+        failed = [(group, place, reason(why)) for group, place, why in played.failed]
+        return self._store.fold_merged(batch, played.merged, failed)
+
+    def _check(self, existing: T, incoming: T, merged: T) -> None:
+        """Refuse what a merger made of a pair, where the store would not take it for the key."""
+        cause: Exception | None = None
+        try:
+            key, before = (self._store.encode([item]).keys()[0] for item in (merged, existing))
+            if key == before:
+                return
+            why = f"the merger changed the key to {_omem.key_from_text(key)!r}"
+        except (TypeError, ValueError) as error:
+            why, cause = str(error), error
+        known = key_function(self.key_extractor)(existing)
+        raise MergeError(
+            f"{known!r} cannot be merged: {why}; nothing was added",
+            key=known,
+            existing=existing,
+            incoming=incoming,
+            reason=why,
+        ) from cause
+
+    def _merge_error(
+        self, text: bytes, existing: bytes, incoming: bytes, reason: str
+    ) -> MergeError:
+        key = _omem.key_from_text(text)
+        return MergeError(
+            f"{key!r} cannot be merged: {reason}; nothing was added. Correct the item, or set what "
+            'cannot be merged aside with on_conflict="quarantine"',
+            key=key,
+            existing=self._schema.decode(existing),
+            incoming=self._schema.decode(incoming),
+            reason=reason,
+        )
 
     def _apply(self, change: _omem.Change) -> None:
         self._store.fill_lookups(change)
         with self._gate:
             self._store.apply(change)
+            self._quarantine._put(change.refused)

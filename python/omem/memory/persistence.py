@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from omem import _omem, metadata
+from omem import _omem, metadata, quarantine
 from omem.base import StrPath
 from omem.embedding import signature
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
@@ -19,7 +19,7 @@ from omem.keys import key_fields
 from omem.memory._state import one_of
 from omem.memory.search import Search
 from omem.merger.classic import ClassicMerger, FieldMerger
-from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, VECTORS
+from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, VECTORS
 from omem.report import BadRecord, LoadReport, Progress, reporter
 from omem.restore import Restorer
 
@@ -65,8 +65,11 @@ class Persistence(Search[T]):
         """
         with self._gate:
             snapshot, index = self._store.snapshot(), self._index
+            aside = quarantine.to_json(self._quarantine) if self._quarantine else None
         with _omem.FolderWriter(Path(folder_path)) as folder:
             files = {DATA: folder.write_records(DATA, snapshot, reporter(progress))}
+            if aside is not None:
+                files[QUARANTINE] = folder.write_bytes(QUARANTINE, aside)
             if index is not None:
                 vectors, docstore = self._index_files(index)
                 facts = folder.write_bytes(VECTORS, vectors)
@@ -117,9 +120,11 @@ class Persistence(Search[T]):
             if verify:
                 _verify(path / DATA, loaded, metadata.facts_of(found, DATA))
             prepared, merged = self._prepare(loaded)
+            aside = self._read_quarantine(folder, path, found if verify else {}, restorer)
             index = self._read_index(folder, path)
             with self._gate:
                 self._store.swap(prepared)
+                self._quarantine._restore(aside)
             told = self._restore_index(index, path)
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
         return self._report(
@@ -268,6 +273,19 @@ class Persistence(Search[T]):
             warnings=warnings,
         )
 
+    def _read_quarantine(
+        self,
+        folder: _omem.FolderReader,
+        path: Path,
+        found: dict[str, Any],
+        restorer: Restorer[T],
+    ) -> quarantine.Entries:
+        place = path / QUARANTINE
+        content = _content(folder.path(QUARANTINE), place, metadata.facts_of(found, QUARANTINE))
+        return (
+            {} if content is None else quarantine.from_json(content, place, restorer, self._store)
+        )
+
     def _read_index(
         self, folder: _omem.FolderReader, path: Path
     ) -> Saved | IndexDamagedError | None:
@@ -341,12 +359,32 @@ class Persistence(Search[T]):
         ]
 
 
+def _content(file: Path | None, path: Path, facts: tuple[int, str] | None) -> bytes | None:
+    """The content of a small file of the folder, None where there is none and none should be."""
+    if file is None:
+        if facts is not None:
+            raise LoadError(
+                f"{path} is missing, though {METADATA} lists it. Restore a backup, or load what "
+                "there is with load(verify=False)",
+                file=str(path),
+            )
+        return None
+    if facts is not None:
+        _compare(path, _omem.file_facts(file), facts)
+    return file.read_bytes()
+
+
 def _verify(path: Path, loaded: _omem.Loaded, facts: tuple[int, str] | None) -> None:
-    """Refuse data that are not those which the metadata describe."""
-    if facts is not None and facts != (loaded.size, loaded.checksum):
+    if facts is not None:
+        _compare(path, (loaded.size, loaded.checksum), facts)
+
+
+def _compare(path: Path, found: tuple[int, str], facts: tuple[int, str]) -> None:
+    """Refuse a file that is not the one which the metadata describe."""
+    if facts != found:
         raise LoadError(
-            f"{path} is not the file that {METADATA} describes: {loaded.size} bytes with checksum "
-            f"{loaded.checksum} instead of {facts[0]} with {facts[1]}. It was changed or damaged "
+            f"{path} is not the file that {METADATA} describes: {found[0]} bytes with checksum "
+            f"{found[1]} instead of {facts[0]} with {facts[1]}. It was changed or damaged "
             "after the dump; restore a backup, or load it as it is with load(verify=False)",
             file=str(path),
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
-from omem import _omem
+from omem.errors import MergeError
 from omem.keys import key_text
+from omem.merger import tournament
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -72,18 +73,32 @@ class BaseMerger(ABC, Generic[T]):
 
         Returns:
             The merged entity, with the key of both.
+
+        Raises:
+            Exception: They cannot be merged.
         """
 
-    def batch_merge(self, pairs: list[tuple[T, T]]) -> list[T]:
+    def batch_merge(self, pairs: list[tuple[T, T]]) -> Sequence[T | MergeError]:
         """Merge many pairs; by default one after the other.
 
         Args:
             pairs: Existing and incoming, one pair for each merge.
 
         Returns:
-            The merged entities, in the order of the pairs.
+            The merged entities, in the order of the pairs. A MergeError in the place of an entity
+            says that this pair cannot be merged: a memory keeps its existing side and sets the
+            incoming one aside in its quarantine.
         """
-        return [self.pair_merge(existing, incoming) for existing, incoming in pairs]
+        merged: list[T] = []
+        for existing, incoming in pairs:
+            try:
+                merged.append(self.pair_merge(existing, incoming))
+            except Exception as error:
+                error.add_note(
+                    f"while merging the observations of {self.key_extractor(existing)!r}"
+                )
+                raise
+        return merged
 
     def merge(self, items: Sequence[T]) -> list[T]:
         """Merge items that share a key, on their own, without a memory.
@@ -93,33 +108,53 @@ class BaseMerger(ABC, Generic[T]):
 
         Returns:
             One entity for each key, in order of first appearance.
+
+        Raises:
+            MergeError: A pair cannot be merged.
+            Exception: What `pair_merge` or `batch_merge` raises.
         """
         groups: dict[bytes, list[T]] = {}
         for item in items:
             groups.setdefault(key_text(self.key_extractor(item)), []).append(item)
-        return self.merge_groups(list(groups.values()))
+        played = tournament.play(self, list(groups.values()))
+        for _, _, error in played.failed:
+            raise error
+        return [
+            group[0] if merged is None else merged
+            for group, merged in zip(groups.values(), played.merged, strict=True)
+        ]
 
-    def merge_groups(self, groups: list[list[T]]) -> list[T]:
-        """Merge each group of observations into one entity.
+    def merge_pairs(
+        self, pairs: list[tuple[T, T]], *, keep_going: bool = False
+    ) -> Sequence[T | Exception]:
+        """One `batch_merge`, its result checked for length.
 
         Args:
-            groups: Observations of one entity each, in order.
+            pairs: Existing and incoming, one pair for each merge.
+            keep_going: What is raised is returned in the place of the pairs that it befell.
 
         Returns:
-            One entity for each group.
+            An entity or an error for each pair.
+
+        Raises:
+            ValueError: The number of results is wrong.
         """
-        current = [list(group) for group in groups]
-        for calls in _omem.rounds([len(group) for group in groups], self.max_batch_pairs):
-            for call in calls:
-                pairs = [
-                    (current[g][existing], current[g][incoming]) for g, existing, incoming in call
-                ]
-                results = self.batch_merge(pairs)
-                if len(results) != len(pairs):
-                    raise ValueError(
-                        f"{type(self).__name__}.batch_merge returned {len(results)} entities "
-                        f"for {len(pairs)} pairs"
-                    )
-                for (g, existing, _), result in zip(call, results, strict=True):
-                    current[g][existing] = result
-        return [group[0] for group in current]
+        if not keep_going:
+            return self._batch(pairs)
+        alone = type(self).batch_merge is cast(Any, BaseMerger).batch_merge
+        results: list[T | Exception] = []
+        for part in [[pair] for pair in pairs] if alone else [pairs]:
+            try:
+                results += self._batch(part)
+            except Exception as error:
+                results += [error] * len(part)
+        return results
+
+    def _batch(self, pairs: list[tuple[T, T]]) -> Sequence[T | MergeError]:
+        results = self.batch_merge(pairs)
+        if len(results) != len(pairs):
+            raise ValueError(
+                f"{type(self).__name__}.batch_merge returned {len(results)} entities "
+                f"for {len(pairs)} pairs"
+            )
+        return results

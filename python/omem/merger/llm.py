@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
@@ -16,7 +16,7 @@ from omem.merger.base import BaseMerger
 from omem.merger.classic import FieldMerger
 
 T = TypeVar("T", bound=BaseModel)
-OnLLMError = Literal["field", "existing", "incoming", "raise"]
+OnLLMError = Literal["field", "existing", "incoming", "quarantine", "raise"]
 
 _TASK = """\
 You maintain the records of a knowledge base. You get two observations of the same entity as JSON:
@@ -48,7 +48,8 @@ class BaseLLMMerger(BaseMerger[T]):
         max_workers: At most so many requests run at once.
         max_retries: How often a transient error is tried again.
         on_llm_error: "field" merges the pair field by field, "existing" and "incoming" keep one
-            side, "raise" raises MergeError.
+            side, "quarantine" keeps the existing side and sets the incoming one aside in the
+            memory's quarantine, "raise" raises MergeError.
         logger_instance: Where the merger logs; the `omem` logger by default.
 
     Examples:
@@ -111,9 +112,12 @@ class BaseLLMMerger(BaseMerger[T]):
 
     def pair_merge(self, existing: T, incoming: T) -> T:
         """Merge one pair; see `BaseMerger.pair_merge`."""
-        return self.batch_merge([(existing, incoming)])[0]
+        result = self.batch_merge([(existing, incoming)])[0]
+        if isinstance(result, MergeError):
+            raise result
+        return result
 
-    def batch_merge(self, pairs: list[tuple[T, T]]) -> list[T]:
+    def batch_merge(self, pairs: list[tuple[T, T]]) -> Sequence[T | MergeError]:
         """Merge pairs, several requests at once; see `BaseMerger.batch_merge`."""
         if not pairs:
             return []
@@ -131,44 +135,54 @@ class BaseLLMMerger(BaseMerger[T]):
             )
             for existing, incoming in pairs
         ]
-        answers = model.ask(requests)
-        self.llm_calls += model.calls
+        try:
+            answers = model.ask(requests)
+        finally:
+            self.llm_calls += model.calls
         return [
             self._settle(existing, incoming, answer)
             for (existing, incoming), answer in zip(pairs, answers, strict=True)
         ]
 
-    def _settle(self, existing: T, incoming: T, answer: T | Exception) -> T:
+    def merge_pairs(
+        self, pairs: list[tuple[T, T]], *, keep_going: bool = False
+    ) -> Sequence[T | Exception]:
+        """One `batch_merge`; what becomes of failures is a matter of `on_llm_error` alone."""
+        return super().merge_pairs(pairs)
+
+    def _settle(self, existing: T, incoming: T, answer: T | Exception) -> T | MergeError:
         """The answer where it is sound, else what `on_llm_error` says."""
         key = self.key_extractor(existing)
-        if not isinstance(answer, Exception):
-            reason = self._key_fault(key, answer)
-            if reason is None:
-                return answer
-            error: Exception | None = None
+        if isinstance(answer, Exception):
+            cause: Exception | None = answer
+            why = f"{type(answer).__name__}: {answer}"
         else:
-            error, reason = answer, f"{type(answer).__name__}: {answer}"
+            fault = self._key_fault(key, answer)
+            if fault is None:
+                return answer
+            cause, why = None, fault
         self.logger.warning(
-            "the model did not merge %r (%s); on_llm_error=%r applies",
-            key,
-            reason,
-            self.on_llm_error,
+            "the model did not merge %r (%s); on_llm_error=%r applies", key, why, self.on_llm_error
         )
         match self.on_llm_error:
             case "existing":
                 return existing
             case "incoming":
                 return incoming
-            case "raise":
-                raise MergeError(
-                    f"the model did not merge {key!r}: {reason}",
+            case "field":
+                return FieldMerger(self.key_extractor).pair_merge(existing, incoming)
+            case _:
+                failure = MergeError(
+                    f"the model did not merge {key!r}: {why}",
                     key=key,
                     existing=existing,
                     incoming=incoming,
-                    reason=reason,
-                ) from error
-            case _:
-                return FieldMerger(self.key_extractor).pair_merge(existing, incoming)
+                    reason=why,
+                )
+                failure.__cause__ = cause
+                if self.on_llm_error == "raise":
+                    raise failure
+                return failure
 
     def _key_fault(self, key: Any, answer: T) -> str | None:
         try:

@@ -60,6 +60,7 @@ pub const MEMORY: Layout = Layout {
     members: &[
         "memory.json",
         "sources.json",
+        "quarantine.json",
         "faiss_index/index.faiss",
         "faiss_index/docstore.pkl",
     ],

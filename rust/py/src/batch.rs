@@ -8,10 +8,9 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::decode::decode;
 use crate::encode::encode;
 use crate::errors::{KeyExtractionError, LossyError, to_py};
-use crate::keys::{self, key_from_text};
+use crate::keys;
 use crate::store::Store;
 use omem_core::key::{self, KeyText};
 
@@ -52,6 +51,17 @@ impl Batch {
         let inner = self.inner.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(inner.as_ref().ok_or_else(|| PyRuntimeError::new_err("this batch was used already"))?)
     }
+
+    fn bytes_of<'py>(
+        &self,
+        py: Python<'py>,
+        span: impl Fn(&Item) -> Span,
+    ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        self.with(|batch| {
+            let bytes = |item: &Item| PyBytes::new(py, batch.bytes(span(item)));
+            Ok(batch.items.iter().map(bytes).collect())
+        })
+    }
 }
 
 #[pymethods]
@@ -62,15 +72,17 @@ impl Batch {
 
     /// The key text of each item.
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        self.with(|batch| {
-            let text = |item: &Item| PyBytes::new(py, batch.bytes(item.key));
-            Ok(batch.items.iter().map(text).collect())
-        })
+        self.bytes_of(py, |item| item.key)
+    }
+
+    /// The record of each item.
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        self.bytes_of(py, |item| item.record)
     }
 }
 
-/// Key, existing entity, incoming item and the reason why they were not merged.
-pub type Refused = (Py<PyAny>, Py<PyAny>, Py<PyAny>, String);
+/// An item that could not be merged: its key text, the record that it met, its own, and why.
+pub type Refused = (Vec<u8>, Vec<u8>, Vec<u8>, String);
 
 /// A finished change; `Store.apply` uses it up.
 #[pyclass(frozen, module = "omem._omem")]
@@ -85,15 +97,23 @@ pub struct Change {
     /// Items that brought nothing new.
     #[pyo3(get)]
     pub unchanged: usize,
-    /// Items that could not be merged: key, existing entity, item, reason.
-    #[pyo3(get)]
-    pub failed: Vec<Refused>,
+    /// Items that could not be merged, in arrival order; the change leaves them out.
+    pub refused: Vec<Refused>,
+    /// What Python raised for the first of them.
+    pub cause: Option<PyErr>,
 }
 
 impl Change {
     /// A change without counts.
     pub fn new(inner: Changes) -> Self {
-        Change { inner: Once::new(inner), added: 0, merged: 0, unchanged: 0, failed: Vec::new() }
+        Change {
+            inner: Once::new(inner),
+            added: 0,
+            merged: 0,
+            unchanged: 0,
+            refused: Vec::new(),
+            cause: None,
+        }
     }
 
     /// Lets a function complete what is to be changed.
@@ -110,23 +130,36 @@ impl Change {
     }
 }
 
-/// What failed, as Python sees it.
-pub fn failures(
-    store: &Store,
-    py: Python<'_>,
-    changes: &Changes,
-    items: &[Item],
-    failed: Vec<Failed>,
-) -> PyResult<Vec<Refused>> {
-    let schema = store.schema.get();
+#[pymethods]
+impl Change {
+    /// Items that could not be merged: key text, the record that the item met, its own, the reason.
+    #[getter]
+    fn refused<'py>(&self, py: Python<'py>) -> Vec<RefusedBytes<'py>> {
+        let bytes = |text: &[u8]| PyBytes::new(py, text);
+        self.refused
+            .iter()
+            .map(|(key, existing, incoming, reason)| {
+                (bytes(key), bytes(existing), bytes(incoming), reason.clone())
+            })
+            .collect()
+    }
+
+    /// The exception behind the first item that could not be merged, if Python raised one.
+    #[getter]
+    fn cause(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.cause.as_ref().map(|error| error.value(py).clone().into_any().unbind())
+    }
+}
+
+/// A [`Refused`] as Python sees it.
+type RefusedBytes<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, String);
+
+/// What failed, with the bytes that the spans of its items stand for.
+pub fn refused(changes: &Changes, items: &[Item], failed: Vec<Failed>) -> Vec<Refused> {
     let told = failed.into_iter().map(|failed| {
         let item = items[failed.item];
-        Ok((
-            key_from_text(py, changes.bytes(item.key))?.unbind(),
-            decode(schema, py, &failed.existing)?,
-            decode(schema, py, changes.bytes(item.record))?,
-            failed.what,
-        ))
+        let bytes = |span| changes.bytes(span).to_vec();
+        (bytes(item.key), failed.existing.into_vec(), bytes(item.record), failed.what)
     });
     told.collect()
 }

@@ -6,6 +6,7 @@ use omem_core::{Error, Progress, Result};
 use pyo3::prelude::*;
 
 use crate::errors::to_py;
+use crate::slow::{is_fault, reason};
 
 /// Runs core work detached from the interpreter.
 ///
@@ -36,26 +37,48 @@ pub fn detached<T: Send>(
     }
 }
 
-/// Calls Python from detached work and keeps what it raises.
+/// Calls Python from detached merging and keeps what it raises.
 #[derive(Default)]
-pub struct Callback {
-    raised: Mutex<Option<PyErr>>,
-}
+pub struct Callback(Mutex<(Option<PyErr>, Conflicts)>);
+
+/// The exceptions that kept single items from being merged.
+#[derive(Default)]
+pub struct Conflicts(Vec<(String, PyErr)>);
 
 impl Callback {
-    /// Calls a function with the GIL; what it raises ends the work as an interruption does.
-    pub fn call<T>(&self, function: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-        Python::attach(function).map_err(|error| {
-            *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            Error::Interrupted
+    /// Calls a function with the GIL. A fault that it raises is a conflict of the two records; an
+    /// interrupt and a lack of memory end the work.
+    pub fn merge<T>(&self, function: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
+        Python::attach(|py| {
+            function(py).map_err(|error| {
+                let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if !is_fault(&error, py) {
+                    kept.0 = Some(error);
+                    return Error::Interrupted;
+                }
+                let what = reason(&error, py);
+                // The first of them is all that is raised; a million would fill the memory.
+                if kept.1.0.len() < 100 {
+                    kept.1.0.push((what.clone(), error));
+                }
+                Error::Merge { item: 0, what }
+            })
         })
     }
 
-    /// What a callback raised, or else the outcome of the work.
-    pub fn resolve<T>(self, outcome: PyResult<T>) -> PyResult<T> {
-        match self.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => outcome,
+    /// What ended the work, or else its outcome and the conflicts on its way.
+    pub fn resolve<T>(self, outcome: PyResult<T>) -> PyResult<(T, Conflicts)> {
+        match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            (Some(error), _) => Err(error),
+            (None, conflicts) => outcome.map(|outcome| (outcome, conflicts)),
         }
+    }
+}
+
+impl Conflicts {
+    /// The exception behind the failure that is told with these words.
+    pub fn cause_of(self, what: &str) -> Option<PyErr> {
+        let found = self.0.into_iter().find(|(reason, _)| what.starts_with(reason.as_str()));
+        found.map(|(_, error)| error)
     }
 }

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PySet, PyTuple, PyType};
 
 use crate::canonical;
 use crate::differ::{Difference, Step, difference};
-use crate::errors::LossyError;
+use crate::errors::{LossyError, MergeError};
 use crate::observed;
 use crate::schema::Schema;
 
@@ -220,7 +220,7 @@ pub fn decode<'py>(schema: &Schema, py: Python<'py>, record: &[u8]) -> PyResult<
 }
 
 /// Whether this is what a bad value raises, and not an interrupt or a lack of memory.
-fn is_fault(error: &PyErr, py: Python<'_>) -> bool {
+pub fn is_fault(error: &PyErr, py: Python<'_>) -> bool {
     error.is_instance_of::<PyException>(py) && !error.is_instance_of::<PyMemoryError>(py)
 }
 
@@ -242,21 +242,37 @@ fn deep_field(record: &[u8]) -> Option<String> {
 
 /// Why a record cannot be read.
 fn unreadable(error: &PyErr, py: Python<'_>) -> Difference {
-    let first = || -> PyResult<(Vec<Bound<'_, PyAny>>, String)> {
-        let options = PyDict::new(py);
-        options.set_item("include_url", false)?;
-        options.set_item("include_input", false)?;
-        let errors = error.value(py).call_method("errors", (), Some(&options))?;
-        let fault = errors.get_item(0)?;
-        Ok((fault.get_item("loc")?.extract()?, fault.get_item("msg")?.extract()?))
-    };
-    match first() {
+    match first_fault(error, py) {
         Ok((location, message)) => Difference {
             steps: location.iter().rev().map(Step::of).collect(),
             what: format!("it would not load again: {message}"),
         },
         Err(_) => Difference::new(format!("it would not load again: {}", told(error, py))),
     }
+}
+
+/// Why two records were not merged: what Pydantic says first, or the exception with its class.
+pub fn reason(error: &PyErr, py: Python<'_>) -> String {
+    if let Ok((location, message)) = first_fault(error, py) {
+        let steps = location.iter().rev().map(Step::of).collect();
+        return Difference { steps, what: message }.to_string();
+    }
+    let class = error.get_type(py).name().map_or_else(|_| String::new(), |name| name.to_string());
+    match error.value(py).to_string() {
+        text if error.is_instance_of::<MergeError>(py) => text,
+        text if text.is_empty() => class,
+        text => format!("{class}: {text}"),
+    }
+}
+
+/// Where and what a `ValidationError` says first.
+fn first_fault<'py>(error: &PyErr, py: Python<'py>) -> PyResult<(Vec<Bound<'py, PyAny>>, String)> {
+    let options = PyDict::new(py);
+    options.set_item("include_url", false)?;
+    options.set_item("include_input", false)?;
+    let errors = error.value(py).call_method("errors", (), Some(&options))?;
+    let fault = errors.get_item(0)?;
+    Ok((fault.get_item("loc")?.extract()?, fault.get_item("msg")?.extract()?))
 }
 
 /// The message of an exception; Pydantic's warnings have their point in a later line.

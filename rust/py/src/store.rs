@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use omem_core::check::check;
 use omem_core::merge::{self, Lists, Merger, Strategy};
 use omem_core::plan::Rule;
-use omem_core::{Changes, Error, Item, Node, Span, key};
+use omem_core::{Changes, Item, Node, Span, key};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::batch::{Batch, Change, failures, push};
+use crate::batch::{Batch, Change, Refused, push, refused};
 use crate::decode::{decode, decode_value};
 use crate::encode::encode;
 use crate::errors::{MergeError, to_py};
@@ -153,47 +153,70 @@ impl Store {
     }
 
     /// The change that puts merged models, one for each of `groups`, and all other items in place.
+    /// Where a merger has merged nothing into the first of a group, that is `None`; the others
+    /// are `failed`: number of the group, place in it, reason.
     fn fold_merged(
         &self,
         py: Python<'_>,
         batch: &Batch,
         merged: &Bound<'_, PyAny>,
+        failed: Vec<(usize, usize, String)>,
     ) -> PyResult<Change> {
         let mut batch = batch.take()?;
         let store = Arc::clone(&self.lock());
         let mut results = omem_core::Batch::default();
+        let mut is_merged = Vec::new();
         for (position, model) in merged.try_iter()?.enumerate() {
-            push(self, &mut results, &model?, position)?;
+            let model = model?;
+            is_merged.push(!model.is_none());
+            if !model.is_none() {
+                push(self, &mut results, &model, position)?;
+            }
         }
         let first_chunk = batch.chunks.len() as u32;
         let mut next = results.items.iter();
+        let mut is_merged = is_merged.into_iter();
+        let mut failed = failed.into_iter().peekable();
+        let mut refused: Vec<(usize, Refused)> = Vec::new();
         let mut changes = Changes::default();
         let mut counts = (0, 0, 0);
+        let mut group = 0;
         for items in grouped(&batch) {
             let first = batch.items[items[0]];
             let key_text = batch.bytes(first.key);
             let slot = store.find(key_text, first.hash);
             let mut item = first;
             if slot.is_some() || items.len() > 1 {
-                let result = *next.next().ok_or_else(|| {
-                    MergeError::new_err(
-                        "the merger returned fewer entities than it was given groups",
-                    )
-                })?;
-                if results.bytes(result.key) != key_text {
-                    return Err(MergeError::new_err(format!(
-                        "the merger changed the key {} to {}",
-                        key_from_text(py, key_text)?.repr()?,
-                        key_from_text(py, results.bytes(result.key))?.repr()?,
-                    )));
+                let mut merges = items.len() - usize::from(slot.is_none());
+                let base = match slot {
+                    Some(slot) => store.record(slot),
+                    None => batch.bytes(first.record),
+                };
+                while let Some((_, place, reason)) = failed.next_if(|failed| failed.0 == group) {
+                    let number = items[place - usize::from(slot.is_some())];
+                    let record = batch.bytes(batch.items[number].record);
+                    let told = (key_text.to_vec(), base.to_vec(), record.to_vec(), reason);
+                    refused.push((number, told));
+                    merges -= 1;
                 }
-                let shift = |span: Span| Span { chunk: first_chunk + span.chunk, ..span };
-                item = Item { record: shift(result.record), key: shift(result.key), ..result };
-                let same =
-                    slot.is_some_and(|slot| store.record(slot) == results.bytes(result.record));
-                let merges = items.len() - usize::from(slot.is_none());
+                group += 1;
+                let few = || MergeError::new_err("the merger returned too few entities");
+                let mut same = !is_merged.next().ok_or_else(few)?;
+                if !same {
+                    let result = *next.next().ok_or_else(few)?;
+                    if results.bytes(result.key) != key_text {
+                        return Err(MergeError::new_err(format!(
+                            "the merger changed the key {} to {}",
+                            key_from_text(py, key_text)?.repr()?,
+                            key_from_text(py, results.bytes(result.key))?.repr()?,
+                        )));
+                    }
+                    same = base == results.bytes(result.record);
+                    let shift = |span: Span| Span { chunk: first_chunk + span.chunk, ..span };
+                    item = Item { record: shift(result.record), key: shift(result.key), ..result };
+                }
                 *(if same { &mut counts.2 } else { &mut counts.1 }) += merges;
-                if same {
+                if same && slot.is_some() {
                     continue;
                 }
             }
@@ -210,6 +233,8 @@ impl Store {
         changes.chunks.extend(results.chunks);
         let mut change = Change::new(changes);
         (change.added, change.merged, change.unchanged) = counts;
+        refused.sort_by_key(|refused| refused.0);
+        change.refused = refused.into_iter().map(|(_, told)| told).collect();
         Ok(change)
     }
 
@@ -291,10 +316,10 @@ impl Store {
                 let count = batch.items.len();
                 let empty = omem_core::Store::default();
                 let change = self.fold_onto(py, &empty, batch, strategy, true, None)?;
-                if let Some((key, _, _, reason)) = change.failed.first() {
+                if let Some((key, _, _, reason)) = change.refused.first() {
                     return Err(MergeError::new_err(format!(
                         "the file has several records of key {}, which cannot be merged: {reason}",
-                        key.bind(py).repr()?
+                        key_from_text(py, key)?.repr()?
                     )));
                 }
                 let mut changes = change.take()?;
@@ -475,12 +500,10 @@ impl Store {
         let raised = Callback::default();
         let folded = detached(py, progress, |report| {
             let mut custom = |index: u32, existing: &[u8], incoming: &[u8], out: &mut Vec<u8>| {
-                raised.call(|py| self.custom(py, index, existing, incoming, out))
+                raised.merge(|py| self.custom(py, index, existing, incoming, out))
             };
             let mut judge = |key: &[u8], record: &[u8], out: &mut Vec<u8>| {
-                raised
-                    .call(|py| self.judge(py, key, record, out))?
-                    .map_err(|what| Error::Merge { item: 0, what })
+                raised.merge(|py| self.judge(py, key, record, out))
             };
             let options = merge::Options {
                 defaults_unset,
@@ -492,13 +515,15 @@ impl Store {
             };
             merge::fold(&Merger::new(&schema.plan, strategy), store, batch, options)
         });
-        let folded = raised.resolve(folded)?;
-        let failed = failures(self, py, &folded.changes, &items, folded.failed)?;
+        let (folded, conflicts) = raised.resolve(folded)?;
+        let refused = refused(&folded.changes, &items, folded.failed);
+        let first = refused.first().map_or("", |(_, _, _, reason)| reason);
         let mut change = Change::new(folded.changes);
         change.added = folded.added;
         change.merged = folded.merged;
         change.unchanged = folded.unchanged;
-        change.failed = failed;
+        change.cause = conflicts.cause_of(first);
+        change.refused = refused;
         Ok(change)
     }
 
@@ -533,36 +558,33 @@ impl Store {
         Ok(())
     }
 
-    /// Decides about a merged record: appends it, as Pydantic accepts it, or says what is wrong.
+    /// Decides about a merged record: appends it, as Pydantic accepts it, or raises what is wrong.
     fn judge(
         &self,
         py: Python<'_>,
         key_text: &[u8],
         record: &[u8],
         out: &mut Vec<u8>,
-    ) -> PyResult<Result<(), String>> {
+    ) -> PyResult<()> {
         let schema = self.schema.get();
         let start = out.len();
         if check(&schema.plan, record, 0, &mut []) == Some(record.len()) {
             out.extend_from_slice(record);
         } else {
-            let model = match slow::decode(schema, py, record) {
-                Ok(model) => model,
-                Err(error) => return Ok(Err(error.value(py).to_string())),
-            };
+            let model = slow::decode(schema, py, record)?;
             encode(schema, &model, Lossy::Allow, out, &mut Vec::new())?;
         }
         let mut built = Vec::new();
         let record = &out[start..];
-        let found = match keys::extract(schema, &self.key, None, py, record, &[], &mut built) {
-            Ok(key::KeyText::InRecord((from, to))) => &record[from as usize..to as usize],
-            Ok(key::KeyText::Built) => &built,
-            Err(error) => return Ok(Err(error.value(py).to_string())),
+        let found = keys::extract(schema, &self.key, None, py, record, &[], &mut built)?;
+        let found = match found {
+            key::KeyText::InRecord((from, to)) => &record[from as usize..to as usize],
+            key::KeyText::Built => &built,
         };
         if found != key_text {
-            return Ok(Err("the merged entity has another key".to_owned()));
+            return Err(MergeError::new_err("the merged entity has another key"));
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

@@ -1,0 +1,190 @@
+"""What could not be merged, set aside instead of lost."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel
+
+from omem import _omem
+from omem.errors import KeyExtractionError, LoadError
+from omem.keys import key_text
+
+T = TypeVar("T", bound=BaseModel)
+
+Entries = dict[bytes, list[tuple[bytes, str]]]
+"""Record and reason of each observation that was set aside, by key text."""
+
+
+class QuarantinedItem(NamedTuple, Generic[T]):
+    """An observation that was set aside.
+
+    Attributes:
+        item: The observation, as it came in.
+        reason: Why it was not merged.
+    """
+
+    item: T
+    reason: str
+
+
+class Quarantine(Mapping[Any, list[QuarantinedItem[T]]]):
+    """The observations of a memory that could not be merged, by key.
+
+    It is read like a dict; what it gives are the caller's own copies. What was dealt with is
+    removed with `del`, `pop` or `clear`. It is saved and restored with the memory.
+
+    Args:
+        schema: The compiled schema of the memory.
+
+    Examples:
+        >>> from typing import Annotated
+        >>> from pydantic import BaseModel, Field
+        >>> from omem import Merge, OMem
+        >>> class Truck(BaseModel):
+        ...     plate: str
+        ...     tons: Annotated[int, Merge.SUM, Field(le=40)]
+        >>> memory = OMem(Truck, "plate", on_conflict="quarantine")
+        >>> memory.add([Truck(plate="B-1", tons=30), Truck(plate="B-1", tons=20)]).quarantined
+        1
+        >>> memory.get("B-1").tons
+        30
+        >>> [(aside.item.tons, aside.reason) for aside in memory.quarantine["B-1"]]
+        [(20, '$.tons: Input should be less than or equal to 40')]
+    """
+
+    __slots__ = ("_entries", "_schema")
+
+    def __init__(self, schema: _omem.Schema) -> None:
+        self._schema = schema
+        self._entries: Entries = {}
+
+    def __getitem__(self, key: Any) -> list[QuarantinedItem[T]]:
+        """What was set aside under a key, in the order of arrival."""
+        return self._decode(self._entries[self._text(key)])
+
+    def __iter__(self) -> Iterator[Any]:
+        """The keys, in the order of their first appearance."""
+        return map(_omem.key_from_text, list(self._entries))
+
+    def __len__(self) -> int:
+        """The number of keys."""
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether something was set aside under a key."""
+        try:
+            return self._text(key) in self._entries
+        except KeyError:
+            return False
+
+    def __delitem__(self, key: Any) -> None:
+        """Forget what was set aside under a key."""
+        del self._entries[self._text(key)]
+
+    def pop(self, key: Any) -> list[QuarantinedItem[T]]:
+        """Take out what was set aside under a key.
+
+        Args:
+            key: The key.
+
+        Returns:
+            Items and reasons, in the order of arrival.
+
+        Raises:
+            KeyError: There is nothing under this key.
+        """
+        return self._decode(self._entries.pop(self._text(key)))
+
+    def clear(self) -> None:
+        """Forget everything that was set aside."""
+        self._entries = {}
+
+    def __repr__(self) -> str:
+        return f"<quarantine of {sum(map(len, self._entries.values())):,} items>"
+
+    def _put(self, refused: Iterable[tuple[bytes, bytes, bytes, str]]) -> None:
+        for text, _, record, reason in refused:
+            self._entries.setdefault(text, []).append((record, reason))
+
+    def _restore(self, entries: Entries) -> None:
+        self._entries = entries
+
+    def _decode(self, entries: list[tuple[bytes, str]]) -> list[QuarantinedItem[T]]:
+        return [
+            QuarantinedItem(cast(T, self._schema.decode(record)), reason)
+            for record, reason in list(entries)
+        ]
+
+    @staticmethod
+    def _text(key: object) -> bytes:
+        try:
+            return key_text(key)
+        except KeyExtractionError:
+            raise KeyError(key) from None
+
+
+def to_json(quarantine: Quarantine[Any]) -> bytes:
+    """The content of a `quarantine.json`.
+
+    Args:
+        quarantine: A quarantine.
+
+    Returns:
+        A JSON array with one object per line: the `item`, and the `reason` why it stands here.
+    """
+    lines = [
+        b'{"item":%b,"reason":%b}' % (record, json.dumps(reason).encode())
+        for entries in quarantine._entries.values()
+        for record, reason in entries
+    ]
+    return b"[\n" + b",\n".join(lines) + b"\n]\n" if lines else b"[]\n"
+
+
+def from_json(
+    content: bytes, path: Path, restore: Callable[[bytes], T], store: _omem.Store
+) -> Entries:
+    """Read a `quarantine.json`.
+
+    Args:
+        content: The content of the file.
+        path: The file, for errors.
+        restore: Makes a model of the JSON text of an item.
+        store: Encodes and keys the items.
+
+    Returns:
+        The entries.
+
+    Raises:
+        LoadError: The file does not hold what it should; the message names the entry.
+    """
+    try:
+        rows = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise LoadError(f"{path} is not valid JSON: {error}", file=str(path)) from error
+    if not isinstance(rows, list):
+        raise LoadError(f"{path} holds no JSON array", file=str(path))
+    items: list[T] = []
+    reasons: list[str] = []
+    for number, row in enumerate(cast("list[object]", rows)):
+        fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
+        item, reason = fields.get("item"), fields.get("reason")
+        if not (isinstance(item, dict) and isinstance(reason, str)):
+            raise LoadError(
+                f"{path}: entry {number} is no object with an item and a reason",
+                file=str(path),
+                record=number,
+            )
+        try:
+            items.append(restore(json.dumps(item, ensure_ascii=False).encode()))
+        except ValueError as error:
+            raise LoadError(
+                f"{path}: the item of entry {number}: {error}", file=str(path), record=number
+            ) from error
+        reasons.append(reason)
+    batch = store.encode(items)
+    entries: Entries = {}
+    for key, record, why in zip(batch.keys(), batch.records(), reasons, strict=True):
+        entries.setdefault(key, []).append((record, why))
+    return entries
