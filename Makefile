@@ -48,8 +48,13 @@ test-rust: ## the tests of the Rust core
 test-python: build ## the tests of the library
 	$(BIN)/python -m pytest -m "not faults"
 
+# Without these tools, and where they cannot be installed, their tests skip and say why.
+FAULT_TOOLS := command -v strace && command -v mkfs.ext4 && command -v mkfs.xfs
+
 test-faults: build ## kills, full disks and power cuts, in earnest counts
-	$(BIN)/python -m pytest -m faults
+	@{ $(FAULT_TOOLS); } >/dev/null || \
+	    { apt-get update -qq && apt-get install -qq -y strace e2fsprogs xfsprogs; } || true
+	$(BIN)/python -m pytest -m faults -rs
 
 fmt: build ## format Rust and Python
 	cargo fmt --all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -145,6 +146,47 @@ def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         memory.dump_data(tmp_path / "file" / "below")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_yet_names_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("far/away")
+    memory = fresh()
+    memory.add(Counter(key="a", generation=1))
+    memory.dump(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "away" / "memory.json").is_file()
+    assert fresh().load(tmp_path / "link").entities == 1
+
+
+@pytest.mark.parametrize("name", ["memory.json", "metadata.json", "faiss_index/docstore.pkl"])
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    memory = fresh()
+    memory.add(Counter(key="a", generation=1))
+    memory.build_index()
+    memory.dump(tmp_path / "m")
+    (tmp_path / "m" / name).unlink()
+    os.mkfifo(tmp_path / "m" / name)
+    if "index" in name:
+        assert fresh().load(tmp_path / "m").index.startswith("rejected")
+    else:
+        with pytest.raises(OSError, match="not a regular file"):
+            fresh().load(tmp_path / "m")
+    with pytest.raises(OSError, match="not a regular file"):
+        memory.dump(tmp_path / "m")
+
+
+def test_a_failed_dump_leaves_no_new_folders(tmp_path: Path) -> None:
+    memory = fresh()
+    memory.add(Counter(key="a", generation=1))
+
+    def stop(done: int, records: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        memory.dump(tmp_path / "a" / "b", progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        memory.dump_data(tmp_path / "a" / "b" / "x.json", progress=stop)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("spare_mb", [8, 32, 64, 128, 256, 512])

@@ -296,6 +296,8 @@ class Persistence(Search[T]):
             )
         except IndexDamagedError as error:
             return error
+        except OSError as error:
+            return IndexDamagedError(str(error))
 
     def _restore_index(self, saved: Saved | IndexDamagedError | None, path: Path) -> str:
         """Take the index of a folder in the place of what is there; what became of it."""

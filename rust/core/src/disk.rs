@@ -57,17 +57,22 @@ pub(crate) fn resolve(target: &Path) -> Result<PathBuf> {
 
 /// What stands at `target`, if anything: a regular file, for nothing else is replaced.
 pub(crate) fn replaced(target: &Path) -> Result<Option<fs::Metadata>> {
-    match fs::metadata(target) {
+    regular("replace", target)
+}
+
+/// What stands at `path`, if anything; an error if it is no regular file.
+pub(crate) fn regular(action: &'static str, path: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found)),
         Ok(found) if found.is_dir() => {
-            Err(Error::io("replace", target, io::Error::from_raw_os_error(libc::EISDIR)))
+            Err(Error::io(action, path, io::Error::from_raw_os_error(libc::EISDIR)))
         }
         Ok(_) => {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            Err(Error::io("replace", target, source))
+            Err(Error::io(action, path, source))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("replace", target, error)),
+        Err(error) => Err(Error::io(action, path, error)),
     }
 }
 
@@ -168,6 +173,14 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
 }
 
+/// Gives a file a second name, so that it can be put back; whether it was there and could be
+/// given one, which not every file system can do.
+pub(crate) fn keep(target: &Path, name: &Path) -> Result<bool> {
+    remove(name)?;
+    step("link", target)?;
+    Ok(fs::hard_link(target, name).is_ok())
+}
+
 /// Removes a file; one that is not there is no error.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     if !exists(path)? {
@@ -181,7 +194,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 }
 
 /// Creates a directory and its missing parents, durably, and says which were missing, the
-/// outermost first.
+/// outermost first. After an error none of them is left.
 pub(crate) fn create_directories(path: &Path) -> Result<Vec<PathBuf>> {
     let mut missing = Vec::new();
     for ancestor in path.ancestors().take_while(|ancestor| *ancestor != Path::new("")) {
@@ -198,17 +211,31 @@ pub(crate) fn create_directories(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     missing.reverse();
-    for directory in &missing {
-        step("create", directory)?;
-        match fs::create_dir(directory) {
-            // Another dumper was faster.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io("create", directory, error));
-            }
-            _ => Directory::open(parent(directory))?.sync()?,
+    for (done, directory) in missing.iter().enumerate() {
+        if let Err(error) = create_directory(directory) {
+            remove_empty_directories(&missing[..=done]);
+            return Err(error);
         }
     }
     Ok(missing)
+}
+
+fn create_directory(path: &Path) -> Result<()> {
+    step("create", path)?;
+    match fs::create_dir(path) {
+        // Another dumper was faster.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io("create", path, error))
+        }
+        _ => Directory::open(parent(path))?.sync(),
+    }
+}
+
+/// Removes what [`create_directories`] created, as far as it is empty.
+pub(crate) fn remove_empty_directories(created: &[PathBuf]) {
+    for directory in created.iter().rev() {
+        let _ = remove_empty_directory(directory);
+    }
 }
 
 /// Removes a directory if it is empty.

@@ -40,6 +40,7 @@ impl Lock {
         match lock.file.try_lock() {
             Ok(()) if lock.stands() => Ok(Some(lock)),
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) if unknown(&error) => Ok(Some(lock)),
             Err(TryLockError::Error(error)) => Err(Error::io("lock", &lock.path, error)),
         }
     }
@@ -54,15 +55,18 @@ impl Lock {
         let mut wait = Wait { path: &path, what, end: Instant::now() + PATIENCE, progress };
         let lock = match wait.take(turn(&path), open, File::try_lock) {
             Ok(_turn) => wait.take(path.clone(), open, File::try_lock_shared),
+            Err(error) => Err(error),
+        };
+        let lock = match lock {
             Err(Error::Io { source, .. }) if read_only(&source) => {
                 match wait.take(path.clone(), open_existing, File::try_lock_shared) {
                     Err(Error::Io { source, .. }) if absent(&source) || read_only(&source) => {
                         return Ok(None);
                     }
-                    result => result,
+                    lock => lock,
                 }
             }
-            Err(error) => Err(error),
+            lock => lock,
         };
         let mut lock = lock?;
         lock.sign("");
@@ -103,17 +107,18 @@ impl Wait<'_, '_> {
         let mut lock = Lock { file: open(&path)?, path };
         let mut pause = Duration::from_micros(200);
         loop {
-            match take(&lock.file) {
+            let replaced = match take(&lock.file) {
                 Ok(()) if lock.stands() => return Ok(lock),
-                Ok(()) => {
-                    lock.file = open(&lock.path)?;
-                    continue;
+                Ok(()) => true,
+                Err(TryLockError::WouldBlock) => false,
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    false
                 }
-                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) if unknown(&error) => return Ok(lock),
                 Err(TryLockError::Error(error)) => {
                     return Err(Error::io("lock", &lock.path, error));
                 }
-            }
+            };
             if Instant::now() >= self.end {
                 let path = self.what.to_path_buf();
                 return Err(Error::Locked { path, holder: holder(self.path) });
@@ -121,8 +126,12 @@ impl Wait<'_, '_> {
             if !(self.progress)(0, 0) {
                 return Err(Error::Interrupted);
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+            if replaced {
+                lock.file = open(&lock.path)?;
+            } else {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(10));
+            }
         }
     }
 }
@@ -157,19 +166,33 @@ impl Drop for Lock {
 }
 
 fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o666)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(|error| Error::io("lock", path, error))
+        .open(path);
+    match file {
+        // Another user's lock file may be there, which cannot be written, nor, in a sticky folder,
+        // opened with O_CREAT (fs.protected_regular). To lock it, it is enough to read it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_existing(path).map_err(|_| Error::io("lock", path, error))
+        }
+        file => file.map_err(|error| Error::io("lock", path, error)),
+    }
 }
 
 fn open_existing(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| Error::io("lock", path, error))
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    file.map_err(|error| Error::io("lock", path, error))
+}
+
+/// Whether an error says that the file system has no locks: then one works without.
+fn unknown(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
 }
 
 /// Whether an error says that nothing can be written here. What is on a full disk can be read.

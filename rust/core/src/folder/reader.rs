@@ -51,7 +51,7 @@ impl FolderReader {
             drop(lock);
             // A reader can do without: `path` finds what was committed.
             if let Ok(Some(_lock)) = Lock::try_exclusive(layout.lock(folder)) {
-                let _ = redo.recover();
+                let _ = Redo::of(folder, layout).and_then(|redo| redo.recover());
             }
             recovered = true;
         }
@@ -60,7 +60,7 @@ impl FolderReader {
     /// Where a file of the folder lies, if there is one.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`], also for what is no regular file: opening a pipe would wait for ever.
     pub fn path(&self, name: &str) -> Result<Option<PathBuf>> {
         let mut path = self.folder.join(name);
         if disk::exists(&self.redo.manifest.commit)? {
@@ -75,6 +75,9 @@ impl FolderReader {
                 }
             }
         }
-        Ok(disk::exists(&path)?.then_some(path))
+        if !disk::exists(&path)? {
+            return Ok(None);
+        }
+        Ok(disk::regular("read", &path)?.map(|_| path))
     }
 }

@@ -34,6 +34,9 @@ impl FolderWriter {
     /// [`Error::Io`]; [`Error::Locked`] where others hold the folder for a minute;
     /// [`Error::Interrupted`] by `progress`, which is called while they are waited for.
     pub fn open(folder: &Path, layout: &'static Layout, progress: &mut Progress) -> Result<Self> {
+        // A link that leads nowhere yet names the folder that is to be created.
+        let folder = disk::resolve(folder)?;
+        let folder = folder.as_path();
         let created = disk::create_directories(folder)?;
         let mut writer = FolderWriter {
             folder: folder.to_path_buf(),
@@ -145,9 +148,7 @@ impl Drop for FolderWriter {
             let _ = Redo::of(&self.folder, self.layout).and_then(|redo| redo.sweep());
         }
         self.lock = None;
-        for directory in self.created.iter().rev() {
-            let _ = disk::remove_empty_directory(directory);
-        }
+        disk::remove_empty_directories(&self.created);
     }
 }
 
