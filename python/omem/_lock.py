@@ -8,6 +8,8 @@ import weakref
 from contextvars import ContextVar
 from types import TracebackType
 
+from omem.errors import ReentryError
+
 _mutating: ContextVar[frozenset[int]] = ContextVar("omem_mutating", default=frozenset())
 _locks: weakref.WeakSet[MutationLock] = weakref.WeakSet()
 
@@ -27,7 +29,7 @@ class MutationLock:
         ...         pass
         Traceback (most recent call last):
         ...
-        RuntimeError: this memory is being changed by the call that runs this callback; ...
+        omem.errors.ReentryError: this memory is being changed by the call that runs this ...
     """
 
     __slots__ = ("__weakref__", "_lock", "_outer")
@@ -40,7 +42,7 @@ class MutationLock:
     def __enter__(self) -> None:
         outer = _mutating.get()
         if id(self) in outer:
-            raise RuntimeError(
+            raise ReentryError(
                 "this memory is being changed by the call that runs this callback; "
                 "return what should change instead of changing it from inside"
             )

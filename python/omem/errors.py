@@ -61,6 +61,10 @@ class MergeError(OMemError, ValueError):
         self.reason = reason
 
 
+class ReentryError(OMemError, RuntimeError):
+    """A callback of a mutation tried to change the memory that is just being changed."""
+
+
 class LoadError(OMemError, ValueError):
     """A file does not hold what it should; memory is as it was.
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from omem.errors import SchemaError
 
+_AROUND = frozenset({"default", "nullable", "function-before", "function-after", "function-wrap"})
+_CONTAINERS = frozenset(
+    {"list", "set", "frozenset", "tuple", "dict", "generator", "model", "typed-dict"}
+    | {"dataclass", "model-fields", "dataclass-args", "named-tuple"}
+)
 _STABLE_FACTORIES = (list, dict, set, frozenset, tuple, str, int, float, bool)
 
 
@@ -85,18 +90,38 @@ def written(cls: type[BaseModel], name: str, value: Any) -> bytes | None:
     return record[len(prefix) : -1] if record.startswith(prefix) else None
 
 
-def merge_rule(cls: type[BaseModel], name: str) -> Any:
+def read(cls: type[BaseModel], name: str, text: bytes) -> Any:
+    """The value of a field that Pydantic reads from its JSON text.
+
+    Args:
+        cls: The model.
+        name: The name of the field.
+        text: The JSON text of the value.
+
+    Returns:
+        The value.
+    """
+    field = cls.model_fields[name]
+    annotation: Any = field.annotation
+    if field.metadata:
+        annotation = Annotated[(annotation, *field.metadata)]
+    return TypeAdapter(annotation).validate_json(text, by_alias=True, by_name=True)
+
+
+def merge_rule(cls: type[BaseModel], name: str, schema: Mapping[str, Any]) -> Any:
     """The merge rule in the annotation of a field.
 
     Args:
         cls: The model.
         name: The name of the field.
+        schema: The core schema of the field's value.
 
     Returns:
         The rule as `omem.Merge` has it, or None.
 
     Raises:
-        SchemaError: There is more than one, or one in a place where it has no meaning.
+        SchemaError: There is more than one, or one in a place where it has no meaning, or it
+            compares values that have no order.
     """
     field = cls.model_fields.get(name)
     if field is None:
@@ -104,7 +129,16 @@ def merge_rule(cls: type[BaseModel], name: str) -> Any:
     rules = [*_marks(field), *_inner_rules(field.annotation, f"{cls.__name__}.{name}")]
     if len(rules) > 1:
         raise SchemaError(f"{cls.__name__}.{name} has more than one merge rule")
-    return rules[0] if rules else None
+    if not rules:
+        return None
+    while schema["type"] in _AROUND:
+        schema = schema["schema"]
+    if schema["type"] in _CONTAINERS and rules[0] in ("max", "min", "sum", "longest"):
+        raise SchemaError(
+            f"{cls.__name__}.{name} has a type that Merge.{rules[0].upper()} cannot merge: "
+            f"{schema['type']}"
+        )
+    return rules[0]
 
 
 def _marks(annotation: Any) -> list[Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
+from omem.errors import ReentryError
 from omem.retry import is_transient, wait_before
+from omem.schema import compile_schema
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -82,6 +86,9 @@ class StructuredModel(Generic[T]):
 
         Returns:
             For each request its answer, or the error that remained.
+
+        Raises:
+            ReentryError: The client tried to change the memory that waits for its answer.
         """
         answers: dict[int, T | Exception] = {}
         open_requests = list(range(len(requests)))
@@ -90,6 +97,9 @@ class StructuredModel(Generic[T]):
                 wait_before(attempt)
             self.calls += len(open_requests)
             results = self._send([requests[number] for number in open_requests])
+            for result in results:
+                if isinstance(result, ReentryError):
+                    raise result
             answers.update(zip(open_requests, map(self._parse, results), strict=True))
             open_requests = [
                 number
@@ -107,19 +117,20 @@ class StructuredModel(Generic[T]):
             runnable = cast(Any, self._client).with_structured_output(self._schema)
         except Exception as error:
             return [error] * len(requests)
-        batch = getattr(runnable, "batch", None)
-        if batch is None:
+        if not _batches(runnable):
             return self._each(requests, runnable.invoke)
         try:
-            results = batch(
-                requests, {"max_concurrency": self._max_workers}, return_exceptions=True
+            results = list(
+                runnable.batch(
+                    requests, {"max_concurrency": self._max_workers}, return_exceptions=True
+                )
             )
         except Exception as error:
             return [error] * len(requests)
         if len(results) != len(requests):
             wrong = ValueError(f"the model gave {len(results)} answers to {len(requests)} requests")
             return [wrong] * len(requests)
-        return list(results)
+        return results
 
     def _call(self, messages: Messages) -> Any:
         texts = [_role_and_text(message) for message in messages]
@@ -143,20 +154,51 @@ class StructuredModel(Generic[T]):
                 pool.submit(contextvars.copy_context().run, attempt, messages)
                 for messages in requests
             ]
-            return [future.result() for future in futures]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:  # Ctrl-C: what has not begun is not paid for
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _parse(self, answer: Any) -> T | Exception:
-        """The answer as an instance of the schema."""
-        if isinstance(answer, (self._schema, Exception)):
+        """The answer as an instance of the schema that is valid by its own rules."""
+        if isinstance(answer, Exception):
             return answer
         try:
+            if type(answer) is self._schema:
+                # Some models are made without validation, by model_construct or by assignment.
+                compile_schema(self._schema).encode(answer)
+                return cast(T, answer)
             if isinstance(answer, BaseModel):
                 answer = answer.model_dump()
             if isinstance(answer, (str, bytes, bytearray)):
-                return self._schema.model_validate_json(_without_fence(answer))
-            return self._schema.model_validate(answer)
+                return self._from_json(_without_fence(answer))
+            return self._from_python(answer)
         except ValueError as error:
             return error
+
+    def _from_json(self, text: str | bytes | bytearray) -> T:
+        return self._schema.model_validate_json(text, by_alias=True, by_name=True)
+
+    def _from_python(self, answer: Any) -> T:
+        try:
+            return self._schema.model_validate(answer, by_alias=True, by_name=True)
+        except ValidationError:
+            # In a strict model, what is a str in a dict of JSON may stand for a date.
+            try:
+                return self._from_json(to_json(answer))
+            except (ValueError, RecursionError):
+                pass
+            raise
+
+
+def _batches(runnable: Any) -> bool:
+    """Whether it has LangChain's `batch`, which tells each failure in its place."""
+    try:
+        parameters = inspect.signature(runnable.batch).parameters.values()
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return any(p.name == "return_exceptions" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _role_and_text(message: Any) -> tuple[str, str]:

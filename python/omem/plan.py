@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from omem.fields import merge_rule, other_names, stable_default, written
+from omem.fields import merge_rule, other_names, read, stable_default, written
 
 Schema = Mapping[str, Any]
 Node = tuple[Any, ...]
@@ -155,7 +155,11 @@ class _Compiler:
     def _field(self, cls: type[BaseModel], name: str, schema: Schema) -> Node:
         default = stable_default(schema)
         known = () if default is PydanticUndefined else (default, partial(written, cls, name))
-        return (name, self.add(schema), known, merge_rule(cls, name))
+        rule = merge_rule(cls, name, schema)
+        if isinstance(rule, tuple):
+            text = (partial(read, cls, name), partial(written, cls, name))
+            rule = (*cast("tuple[Any, ...]", rule), *text)
+        return (name, self.add(schema), known, rule)
 
     def default(self, schema: Schema) -> Node:
         settings = ("schema", "default", "default_factory", "default_factory_takes_data")

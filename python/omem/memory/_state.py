@@ -17,7 +17,7 @@ from omem.base import BaseMem
 from omem.embedding import Embedder
 from omem.index import VectorIndex
 from omem.keys import KeyExtractor, key_function, key_spec
-from omem.merger import BaseMerger, create_merger
+from omem.merger import BaseLLMMerger, BaseMerger, create_merger
 from omem.quarantine import Quarantine
 from omem.schema import compile_schema
 from omem.strategy import MergeStrategy
@@ -75,11 +75,12 @@ class MemoryState(BaseMem[T]):
         self._schema = compile_schema(memory_schema)
         self._memory_schema = memory_schema
         self.key_extractor = key_extractor
-        self.llm_client = llm_client
+        self._llm_client = llm_client
         self.embedder = embedder
         self.track_sources = track_sources
         self._key = key_spec(memory_schema, key_extractor)
         self._store = _omem.Store(self._schema, self._key, lossy)
+        self._owns_merger = not isinstance(strategy_or_merger, BaseMerger)
         self._merger = self._make_merger(strategy_or_merger, merger_options)
         self._quarantine = Quarantine[T](self._schema)
         self.on_conflict: OnConflict = on_conflict
@@ -104,10 +105,24 @@ class MemoryState(BaseMem[T]):
         return create_merger(
             strategy,
             key_function(self.key_extractor),
-            llm_client=self.llm_client,
+            llm_client=self._llm_client,
             item_schema=self.memory_schema,
             **options,
         )
+
+    @property
+    def llm_client(self) -> Any:
+        """The model for LLM strategies and `edit`; another one can be put in its place.
+
+        A merger that was made outside keeps its own.
+        """
+        return self._llm_client
+
+    @llm_client.setter
+    def llm_client(self, client: Any) -> None:
+        if self._owns_merger and isinstance(self._merger, BaseLLMMerger):
+            self._merger.llm_client = client
+        self._llm_client = client
 
     @property
     def memory_schema(self) -> type[T]:

@@ -11,7 +11,7 @@ from omem import _omem
 from omem.errors import MergeError
 from omem.keys import key_function
 from omem.memory._state import MemoryState, OnConflict, one_of
-from omem.merger.classic import ClassicMerger
+from omem.merger.classic import ClassicMerger, merge_error
 from omem.merger.tournament import play, reason
 from omem.quarantine import Quarantine
 from omem.report import AddReport, Progress, reporter
@@ -217,10 +217,12 @@ class Entities(MemoryState[T]):
         on_conflict = on_conflict or self.on_conflict
         one_of("on_conflict", on_conflict, get_args(OnConflict))
         merger = self._merger
-        if isinstance(merger, ClassicMerger):
+        if isinstance(merger, ClassicMerger) and merger.runs_in_rust:
             change = self._store.fold(batch, merger.engine or "", merger.lists, defaults_unset)
             if change.refused and on_conflict == "raise":
-                raise self._merge_error(*change.refused[0]) from change.cause
+                text, existing, incoming, why = change.refused[0]
+                key = _omem.key_from_text(text)
+                raise merge_error(self._schema, key, existing, incoming, why) from change.cause
             return change
         groups = cast("list[list[T]]", self._store.groups(batch))
         played = play(merger, groups, check=self._check, keep_going=on_conflict == "quarantine")
@@ -245,19 +247,6 @@ class Entities(MemoryState[T]):
             incoming=incoming,
             reason=why,
         ) from cause
-
-    def _merge_error(
-        self, text: bytes, existing: bytes, incoming: bytes, reason: str
-    ) -> MergeError:
-        key = _omem.key_from_text(text)
-        return MergeError(
-            f"{key!r} cannot be merged: {reason}; nothing was added. Correct the item, or set what "
-            'cannot be merged aside with on_conflict="quarantine"',
-            key=key,
-            existing=self._schema.decode(existing),
-            incoming=self._schema.decode(incoming),
-            reason=reason,
-        )
 
     def _apply(self, change: _omem.Change) -> None:
         self._store.fill_lookups(change)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
-from omem.errors import MergeError
-from omem.keys import key_text
+from omem.errors import KeyExtractionError, MergeError, ReentryError
+from omem.keys import KeyExtractor, key_function, key_text
 from omem.merger import tournament
 
 T = TypeVar("T", bound=BaseModel)
@@ -43,15 +43,15 @@ class BaseMerger(ABC, Generic[T]):
     """
 
     engine: ClassVar[str | None] = None
-    """The name of the strategy in the Rust engine, where the merger runs there."""
+    """The name of the strategy that the class stands for in the Rust engine, if it does."""
 
     def __init__(
         self,
-        key_extractor: Callable[[T], Any],
+        key_extractor: KeyExtractor[T],
         *,
         logger_instance: logging.Logger | None = None,
     ) -> None:
-        self.key_extractor = key_extractor
+        self.key_extractor = key_function(key_extractor)
         self.logger = logger_instance or logging.getLogger("omem.merger")
         self.max_batch_pairs = 40
         """At most so many pairs go into one `batch_merge`."""
@@ -100,7 +100,7 @@ class BaseMerger(ABC, Generic[T]):
                 raise
         return merged
 
-    def merge(self, items: Sequence[T]) -> list[T]:
+    def merge(self, items: Iterable[T]) -> list[T]:
         """Merge items that share a key, on their own, without a memory.
 
         Args:
@@ -110,12 +110,13 @@ class BaseMerger(ABC, Generic[T]):
             One entity for each key, in order of first appearance.
 
         Raises:
+            KeyExtractionError: An item has no usable key.
             MergeError: A pair cannot be merged.
             Exception: What `pair_merge` or `batch_merge` raises.
         """
         groups: dict[bytes, list[T]] = {}
-        for item in items:
-            groups.setdefault(key_text(self.key_extractor(item)), []).append(item)
+        for number, item in enumerate(items):
+            groups.setdefault(self._key_of(item, number), []).append(item)
         played = tournament.play(self, list(groups.values()))
         for _, _, error in played.failed:
             raise error
@@ -123,6 +124,14 @@ class BaseMerger(ABC, Generic[T]):
             group[0] if merged is None else merged
             for group, merged in zip(groups.values(), played.merged, strict=True)
         ]
+
+    def _key_of(self, item: T, number: int) -> bytes:
+        try:
+            return key_text(self.key_extractor(item))
+        except Exception as error:
+            raise KeyExtractionError(
+                f"item {number}: {error} ({str(item)[:120]}); check key_extractor"
+            ) from error
 
     def merge_pairs(
         self, pairs: list[tuple[T, T]], *, keep_going: bool = False
@@ -146,6 +155,8 @@ class BaseMerger(ABC, Generic[T]):
         for part in [[pair] for pair in pairs] if alone else [pairs]:
             try:
                 results += self._batch(part)
+            except ReentryError:
+                raise
             except Exception as error:
                 results += [error] * len(part)
         return results

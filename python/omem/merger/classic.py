@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel
 
 from omem import _omem
-from omem.keys import key_spec
+from omem.errors import MergeError
+from omem.keys import KeyExtractor, key_spec
 from omem.merger.base import BaseMerger
 from omem.schema import compile_schema
 
@@ -21,20 +22,70 @@ class ClassicMerger(BaseMerger[T]):
     """A merger of the Rust engine, also usable on its own."""
 
     lists: Lists = "union"
+    _schema: tuple[type[T], _omem.Schema] | None = None
+
+    @property
+    def runs_in_rust(self) -> bool:
+        """Whether no subclass has brought a way of its own to merge."""
+        own, base = cast(Any, type(self)), cast(Any, ClassicMerger)
+        return (own.pair_merge, own.batch_merge) == (base.pair_merge, base.batch_merge)
 
     def pair_merge(self, existing: T, incoming: T) -> T:
         """Merge two observations; see `BaseMerger.pair_merge`."""
-        return self._run([existing, incoming], lambda item: 0)[0]
+        merged = self._run([existing, incoming], lambda item: 0, pair=True)[0]
+        # What was set explicitly on either side is an observation in the next merge too.
+        merged.__pydantic_fields_set__ |= existing.model_fields_set | incoming.model_fields_set
+        return merged
 
-    def merge(self, items: Sequence[T]) -> list[T]:
+    def merge(self, items: Iterable[T]) -> list[T]:
         """Merge items that share a key; see `BaseMerger.merge`."""
+        if not self.runs_in_rust:
+            return super().merge(items)
+        items = list(items)
         return self._run(items, self.key_extractor) if items else []
 
-    def _run(self, items: Sequence[T], key: Callable[[T], Any]) -> list[T]:
-        model = type(items[0])
-        store = _omem.Store(compile_schema(model), key_spec(model, key), "error")
-        store.apply(store.fold(store.encode(items), self.engine or "", self.lists))
+    def _run(
+        self, items: Sequence[T], extractor: Callable[[T], Any], *, pair: bool = False
+    ) -> list[T]:
+        schema = self._schema_of(type(items[0]))
+        store = _omem.Store(schema, key_spec(type(items[0]), extractor), "error")
+        change = store.fold(store.encode(items), self.engine or "", self.lists)
+        for text, known, new, reason in change.refused:
+            key = self.key_extractor(items[0]) if pair else _omem.key_from_text(text)
+            raise merge_error(schema, key, known, new, reason) from change.cause
+        store.apply(change)
         return cast(list[T], store.snapshot().decode())
+
+    def _schema_of(self, model: type[T]) -> _omem.Schema:
+        """The compiled schema; kept, since a merger mostly sees one model."""
+        if self._schema is None or self._schema[0] is not model:
+            self._schema = (model, compile_schema(model))
+        return self._schema[1]
+
+
+def merge_error(
+    schema: _omem.Schema, key: Any, existing: bytes, incoming: bytes, reason: str
+) -> MergeError:
+    """The error that tells of an item which the engine did not merge.
+
+    Args:
+        schema: The schema of the records.
+        key: The key of both.
+        existing: The record that the item met.
+        incoming: The item's record.
+        reason: Why they were not merged.
+
+    Returns:
+        The error, with both sides as models.
+    """
+    return MergeError(
+        f"{key!r} cannot be merged: {reason}; nothing was added. Correct the item, or set what "
+        'cannot be merged aside with on_conflict="quarantine"',
+        key=key,
+        existing=schema.decode(existing),
+        incoming=schema.decode(incoming),
+        reason=reason,
+    )
 
 
 class FieldMerger(ClassicMerger[T]):
@@ -65,7 +116,7 @@ class FieldMerger(ClassicMerger[T]):
 
     def __init__(
         self,
-        key_extractor: Callable[[T], Any],
+        key_extractor: KeyExtractor[T],
         *,
         lists: Lists = "union",
         logger_instance: logging.Logger | None = None,

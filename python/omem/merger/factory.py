@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from omem.keys import KeyExtractor
 from omem.merger.base import BaseMerger
 from omem.merger.classic import FieldMerger, KeepExistingMerger, KeepIncomingMerger
 from omem.merger.llm import (
@@ -19,6 +21,7 @@ from omem.merger.llm import (
 from omem.strategy import LLM_STRATEGIES, MergeStrategy
 
 T = TypeVar("T", bound=BaseModel)
+logger = logging.getLogger("omem.merger")
 
 _MERGERS: dict[str, type[BaseMerger[Any]]] = {
     MergeStrategy.MERGE_FIELD.value: FieldMerger,
@@ -33,10 +36,13 @@ _MERGERS: dict[str, type[BaseMerger[Any]]] = {
 
 def create_merger(
     strategy: MergeStrategy | str,
-    key_extractor: Callable[[T], Any],
+    key_extractor: KeyExtractor[T],
     *,
     llm_client: Any = None,
     item_schema: type[T] | None = None,
+    rule: str | None = None,
+    dynamic_rule: Callable[[], str] | None = None,
+    max_workers: int = 5,
     **options: Any,
 ) -> BaseMerger[T]:
     """Make the merger of a strategy.
@@ -46,7 +52,11 @@ def create_merger(
         key_extractor: Tells the key of an item, as in `OMem`.
         llm_client: The model, for the LLM strategies.
         item_schema: The Pydantic model of the items, for the LLM strategies.
-        options: What the merger's class takes: `lists`, `rule`, `dynamic_rule`, `max_workers`…
+        rule: How to merge, in plain words, for CUSTOM_RULE; other strategies have no use for it.
+        dynamic_rule: Called at every merge for more of the rule, for CUSTOM_RULE.
+        max_workers: At most so many requests run at once, for the LLM strategies.
+        options: What else the merger's class takes: `lists` for MERGE_FIELD; `max_retries`,
+            `on_llm_error`, `logger_instance` for the LLM strategies.
 
     Returns:
         The merger.
@@ -68,7 +78,15 @@ def create_merger(
             "or a merger object"
         )
     if name in LLM_STRATEGIES:
-        options |= {"llm_client": llm_client, "item_schema": item_schema}
+        options |= {
+            "llm_client": llm_client,
+            "item_schema": item_schema,
+            "max_workers": max_workers,
+        }
+    if name == MergeStrategy.LLM.CUSTOM_RULE:
+        options |= {"rule": rule, "dynamic_rule": dynamic_rule}
+    elif rule or dynamic_rule:
+        logger.warning("rule= and dynamic_rule= have no effect with the strategy %r", name)
     accepted = inspect.signature(merger).parameters
     unknown = [option for option in options if option not in accepted]
     if unknown:

@@ -10,10 +10,11 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel
 
 from omem.errors import MergeError
-from omem.keys import key_text
+from omem.keys import KeyExtractor, key_text
 from omem.llm import Prompt, StructuredModel
 from omem.merger.base import BaseMerger
 from omem.merger.classic import FieldMerger
+from omem.merger.tournament import reason
 
 T = TypeVar("T", bound=BaseModel)
 OnLLMError = Literal["field", "existing", "incoming", "quarantine", "raise"]
@@ -71,7 +72,7 @@ class BaseLLMMerger(BaseMerger[T]):
 
     def __init__(
         self,
-        key_extractor: Callable[[T], Any],
+        key_extractor: KeyExtractor[T],
         llm_client: Any,
         item_schema: type[T],
         max_workers: int = 5,
@@ -93,6 +94,7 @@ class BaseLLMMerger(BaseMerger[T]):
         self.max_workers = max_workers
         self.max_retries = max_retries
         self.on_llm_error: OnLLMError = on_llm_error
+        self._by_field = FieldMerger(self.key_extractor)
 
     @property
     @abstractmethod
@@ -147,15 +149,20 @@ class BaseLLMMerger(BaseMerger[T]):
     def merge_pairs(
         self, pairs: list[tuple[T, T]], *, keep_going: bool = False
     ) -> Sequence[T | Exception]:
-        """One `batch_merge`; what becomes of failures is a matter of `on_llm_error` alone."""
-        return super().merge_pairs(pairs)
+        """One `batch_merge`; what it raises ends all, since bad answers do not get that far."""
+        results = super().merge_pairs(pairs)
+        if not keep_going and self.on_llm_error != "quarantine":
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+        return results
 
     def _settle(self, existing: T, incoming: T, answer: T | Exception) -> T | MergeError:
         """The answer where it is sound, else what `on_llm_error` says."""
         key = self.key_extractor(existing)
         if isinstance(answer, Exception):
             cause: Exception | None = answer
-            why = f"{type(answer).__name__}: {answer}"
+            why = reason(answer)
         else:
             fault = self._key_fault(key, answer)
             if fault is None:
@@ -170,19 +177,23 @@ class BaseLLMMerger(BaseMerger[T]):
             case "incoming":
                 return incoming
             case "field":
-                return FieldMerger(self.key_extractor).pair_merge(existing, incoming)
+                try:
+                    return self._by_field.pair_merge(existing, incoming)
+                except MergeError as error:
+                    cause, why = error, f"{why}; nor can it be merged by field: {error.reason}"
             case _:
-                failure = MergeError(
-                    f"the model did not merge {key!r}: {why}",
-                    key=key,
-                    existing=existing,
-                    incoming=incoming,
-                    reason=why,
-                )
-                failure.__cause__ = cause
-                if self.on_llm_error == "raise":
-                    raise failure
-                return failure
+                pass
+        failure = MergeError(
+            f"the model did not merge {key!r}: {why}",
+            key=key,
+            existing=existing,
+            incoming=incoming,
+            reason=why,
+        )
+        failure.__cause__ = cause
+        if self.on_llm_error == "raise":
+            raise failure
+        return failure
 
     def _key_fault(self, key: Any, answer: T) -> str | None:
         try:
@@ -247,7 +258,7 @@ class CustomRuleMerger(BaseLLMMerger[T]):
 
     def __init__(
         self,
-        key_extractor: Callable[[T], Any],
+        key_extractor: KeyExtractor[T],
         llm_client: Any,
         item_schema: type[T],
         rule: str | None = None,

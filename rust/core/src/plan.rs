@@ -178,3 +178,23 @@ pub enum Rule {
     /// A Python function decides, by its index in the schema's list of functions.
     Custom(u32),
 }
+
+impl Rule {
+    /// What it is called in Python, and the types that it takes.
+    #[must_use]
+    pub fn described(self) -> (&'static str, &'static str) {
+        const SCALARS: &str = "numbers, bools, texts, dates and times, of one kind";
+        match self {
+            Rule::Max => ("MAX", SCALARS),
+            Rule::Min => ("MIN", SCALARS),
+            Rule::Sum => ("SUM", "int, float and Decimal"),
+            Rule::KeepExisting => ("KEEP_EXISTING", "everything"),
+            Rule::KeepIncoming => ("KEEP_INCOMING", "everything"),
+            Rule::Union => ("UNION", "lists and sets"),
+            Rule::Append => ("APPEND", "lists"),
+            Rule::Replace => ("REPLACE", "lists, sets, dicts and models"),
+            Rule::Longest => ("LONGEST", "str and bytes"),
+            Rule::Custom(_) => ("custom", "everything"),
+        }
+    }
+}

@@ -4,7 +4,6 @@ use omem_core::check;
 use omem_core::json::{scan, string};
 use omem_core::plan::{Model, Node, NodeId, Text};
 use omem_core::text::{self, Date, Time};
-use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,23 +33,22 @@ pub fn decode(schema: &Schema, py: Python<'_>, record: &[u8]) -> PyResult<Py<PyA
     slow::decode(schema, py, record).map(Bound::unbind)
 }
 
-/// The value of one node, from its canonical text.
+/// The value of one node, from its canonical text; `None` where it is Pydantic's to read.
 ///
 /// # Errors
-/// `ValueError` where the node is Pydantic's alone; what Python raises.
+/// What Python raises.
 pub fn decode_value(
     schema: &Schema,
     py: Python<'_>,
     node: NodeId,
     text: &[u8],
-) -> PyResult<Py<PyAny>> {
+) -> PyResult<Option<Py<PyAny>>> {
     let mut decoder = Decoder { schema, py, text, at: 0 };
     let value = simdutf8::basic::from_utf8(text).ok().and_then(|_| decoder.value(node));
-    match value {
-        Some(value) => Ok(value.unbind()),
-        None => Err(PyErr::take(py).unwrap_or_else(|| {
-            PyValueError::new_err("a custom merge rule needs a field of a type that omem knows")
-        })),
+    match (value, PyErr::take(py)) {
+        (Some(value), _) => Ok(Some(value.unbind())),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(None),
     }
 }
 

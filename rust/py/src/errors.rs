@@ -14,10 +14,13 @@ mod raised {
     pyo3::import_exception!(omem.errors, LockedError);
     pyo3::import_exception!(omem.errors, LossyError);
     pyo3::import_exception!(omem.errors, MergeError);
+    pyo3::import_exception!(omem.errors, ReentryError);
     pyo3::import_exception!(omem.errors, SchemaError);
 }
 
-pub use raised::{KeyExtractionError, LoadError, LockedError, LossyError, MergeError, SchemaError};
+pub use raised::{
+    KeyExtractionError, LoadError, LockedError, LossyError, MergeError, ReentryError, SchemaError,
+};
 
 /// The exception that tells a core error to Python.
 pub fn to_py(error: Error) -> PyErr {

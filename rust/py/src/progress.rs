@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use omem_core::{Error, Progress, Result};
 use pyo3::prelude::*;
 
-use crate::errors::to_py;
+use crate::errors::{ReentryError, to_py};
 use crate::slow::{is_fault, reason};
 
 /// Runs core work detached from the interpreter.
@@ -47,12 +47,12 @@ pub struct Conflicts(Vec<(String, PyErr)>);
 
 impl Callback {
     /// Calls a function with the GIL. A fault that it raises is a conflict of the two records; an
-    /// interrupt and a lack of memory end the work.
+    /// interrupt, a lack of memory and an attempt to change the memory meanwhile end the work.
     pub fn merge<T>(&self, function: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
         Python::attach(|py| {
             function(py).map_err(|error| {
                 let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                if !is_fault(&error, py) {
+                if !is_fault(&error, py) || error.is_instance_of::<ReentryError>(py) {
                     kept.0 = Some(error);
                     return Error::Interrupted;
                 }

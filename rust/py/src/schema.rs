@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 
 use self::build::Builder;
-pub use self::side::{Container, ModelSide, Side};
+pub use self::side::{Container, CustomRule, ModelSide, Side};
 use crate::encode::encode;
 use crate::errors::SchemaError;
 use crate::slow::{Lossy, Pydantic};
@@ -28,7 +28,7 @@ pub struct Schema {
     /// For each node, whether what Pydantic writes for it is canonical as it is.
     written: Vec<bool>,
     /// The functions of custom merge rules.
-    pub functions: Vec<Py<PyAny>>,
+    pub functions: Vec<CustomRule>,
     /// The model class.
     pub class: Py<PyType>,
     /// What Pydantic made of the class.
@@ -122,10 +122,11 @@ impl Schema {
             for field in &model.fields {
                 let Some(rule) = field.rule else { continue };
                 if !omem_core::merge::rule_fits(&self.plan, field.node, rule) {
+                    let (name, takes) = rule.described();
                     return Err(SchemaError::new_err(format!(
-                        "the merge rule {rule:?} does not fit the type of field {:?} of {}",
-                        field.name,
+                        "{}.{} has a type that Merge.{name} cannot merge: it takes {takes}",
                         spec.get_item(1)?.cast::<PyType>()?.name()?,
+                        field.name,
                     )));
                 }
             }

@@ -19,7 +19,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::{Batch, Change, Refused, push, refused};
 use crate::decode::{decode, decode_value};
-use crate::encode::encode;
+use crate::encode::{encode, encode_value};
 use crate::errors::{MergeError, to_py};
 use crate::keys::{self, KeySpec, key_from_text, key_to_text};
 use crate::lookup::{Lookup, Lookups};
@@ -544,16 +544,21 @@ impl Store {
             _ => None,
         });
         let node = node.ok_or_else(|| PyValueError::new_err("no such rule"))?.node;
-        let function = schema.functions[index as usize].bind(py);
-        let merged = function.call1((
-            decode_value(schema, py, node, existing)?,
-            decode_value(schema, py, node, incoming)?,
-        ))?;
-        if !crate::encode::encode_value(schema, node, &merged, out) {
-            return Err(MergeError::new_err(format!(
-                "the custom rule returned {}, which the field does not take",
-                merged.repr()?
-            )));
+        let rule = &schema.functions[index as usize];
+        let read = |text: &[u8]| match decode_value(schema, py, node, text)? {
+            Some(value) => Ok(value),
+            None => rule.read.call1(py, (PyBytes::new(py, text),)),
+        };
+        let merged = rule.function.bind(py).call1((read(existing)?, read(incoming)?))?;
+        let start = out.len();
+        if !encode_value(schema, node, &merged, out) {
+            out.truncate(start);
+            let text = rule.write.bind(py).call1((&merged,))?;
+            let text = text.cast::<PyBytes>().map_err(|_| {
+                let shown = merged.repr().map_or_else(|_| String::new(), |text| text.to_string());
+                MergeError::new_err(format!("the custom rule returned {shown}, which is no JSON"))
+            })?;
+            out.extend_from_slice(text.as_bytes());
         }
         Ok(())
     }

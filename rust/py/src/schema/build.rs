@@ -6,13 +6,13 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
-use super::{Container, ModelSide, Side};
+use super::{Container, CustomRule, ModelSide, Side};
 use crate::errors::SchemaError;
 
 /// Builds nodes; custom rules are collected on the way.
 pub(super) struct Builder<'a, 'py> {
     pub(super) nodes: &'a [Bound<'py, PyTuple>],
-    pub(super) functions: Vec<Py<PyAny>>,
+    pub(super) functions: Vec<CustomRule>,
 }
 
 impl Builder<'_, '_> {
@@ -112,7 +112,11 @@ impl Builder<'_, '_> {
             return Ok(None);
         }
         if let Ok(custom) = rule.cast::<PyTuple>() {
-            self.functions.push(custom.get_item(1)?.unbind());
+            self.functions.push(CustomRule {
+                function: custom.get_item(1)?.unbind(),
+                read: custom.get_item(2)?.unbind(),
+                write: custom.get_item(3)?.unbind(),
+            });
             return Ok(Some(Rule::Custom(self.functions.len() as u32 - 1)));
         }
         Ok(Some(match rule.extract::<String>()?.as_str() {

@@ -84,3 +84,13 @@ impl ModelSide {
             .and_then(|set| Ok(set.cast_into::<PySet>()?))
     }
 }
+
+/// What a custom merge rule calls.
+pub struct CustomRule {
+    /// The user's function of the existing and the incoming value.
+    pub function: Py<PyAny>,
+    /// Makes a value of its JSON text, as Pydantic does.
+    pub read: Py<PyAny>,
+    /// Makes the JSON text of a value, as Pydantic does; `None` where it cannot.
+    pub write: Py<PyAny>,
+}
