@@ -32,7 +32,10 @@ def anatomy(value: Any) -> Any:
             return kind, getattr(value, "maxlen", None), [anatomy(part) for part in value]
         case datetime() | time():
             offset = value.utcoffset() if value.tzinfo else value.fold
-            return kind, value.replace(tzinfo=None, fold=0).isoformat(), repr(offset)
+            # In an hour that a zone repeats or skips, a value equals none of another zone.
+            other = value.replace(fold=1 - value.fold).utcoffset()
+            odd = value.tzinfo is not None and other != offset
+            return kind, value.replace(tzinfo=None, fold=0).isoformat(), repr(offset), odd
         case SecretStr():
             return kind, value.get_secret_value()
         case Decimal():

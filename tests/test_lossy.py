@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import warnings
 from collections import deque
@@ -9,9 +10,10 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_serializer, model_validator
 
 from omem import LossyError, LossyWarning, OMem
 from omem.schema import compile_schema
@@ -28,6 +30,26 @@ class Hidden(BaseModel):
     token: str = Field("", exclude=True)
 
 
+class Answer(enum.Enum):
+    YES = "yes"
+    UNKNOWN = None
+
+
+class AsText(BaseModel):
+    size: int
+
+    @model_serializer
+    def text(self) -> str:
+        return str(self.size)
+
+    @model_validator(mode="before")
+    @classmethod
+    def parsed(cls, value: Any) -> Any:
+        return {"size": value} if isinstance(value, str) else value
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
 REFUSED: list[tuple[Callable[[], BaseModel], str, str]] = [
     (lambda: box(SecretStr, SecretStr("x")), "$.content", "masked"),
     (lambda: box(bytes, b"\xff"), "$.content", "utf-8"),
@@ -43,8 +65,25 @@ REFUSED: list[tuple[Callable[[], BaseModel], str, str]] = [
         "$.content",
         "tz",
     ),
+    # In an hour that a zone repeats or skips, Python holds a datetime equal to no other.
+    (lambda: box(datetime, datetime(2020, 10, 25, 2, 30, tzinfo=BERLIN)), "$.content", "come"),
+    (lambda: box(datetime, datetime(2020, 3, 29, 2, 30, tzinfo=BERLIN)), "$.content", "come"),
+    (lambda: box(Answer | None, Answer.UNKNOWN), "$.content", "come back as None"),
+    (lambda: box(Box[Answer | None], box(Answer | None, Answer.UNKNOWN)), "$.content.content", ""),
+    (lambda: AsText(size=1), "$", "else than an object"),
+    (
+        lambda: Inner.model_validate({"x": 1, "more": 2}, extra="allow"),
+        "$.more",
+        "no field of the model",
+    ),
+    (
+        lambda: box(Inner, Inner.model_validate({"x": 1, "more": 2}, extra="allow")),
+        "$.content.more",
+        "no field of the model",
+    ),
+    (lambda: box(list[int | Inner], [1, Inner.model_construct(x=None)]), "$.content[1].x", "load"),
     (lambda: box(deque[int], deque([1], 3)), "$.content", "maxlen"),
-    (lambda: box(int, 10**4300), "$", "number out of range"),
+    (lambda: box(int, 10**4300), "$.content", "number out of range"),
     (lambda: box(float | str, math.nan), "$.content", "nan"),
     (lambda: Hidden(name="a", token="b"), "$.token", "'b' would come back as ''"),
     (lambda: Sub(x=1), "$.more", ""),
@@ -72,6 +111,13 @@ def test_what_json_cannot_hold_is_refused_by_name(
         assert refused.value.field == field
         assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_fixed_hours_of_a_zone_are_stored() -> None:
+    for when in (datetime(2020, 10, 25, 1, 59, tzinfo=BERLIN), datetime(2020, 7, 1, tzinfo=BERLIN)):
+        item = box(datetime, when)
+        schema = compile_schema(type(item))
+        assert schema.decode(schema.encode(item)) == item
 
 
 def test_private_attributes() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from omem import _omem
 
@@ -31,14 +31,14 @@ def key_spec(model: type[BaseModel], extractor: object) -> Any:
         extractor: A field name, a dotted path, a tuple of those, or a callable.
 
     Returns:
-        A plan of field numbers where the key is a matter of fields, else the callable itself.
+        A plan of field numbers where the key is a matter of fields, else a callable.
 
     Raises:
-        ValueError: A name that is no field of the model.
+        ValueError: A name that is no field or attribute of the model.
         TypeError: It is none of these.
 
     Examples:
-        >>> from pydantic import BaseModel
+        >>> from pydantic import BaseModel, RootModel
         >>> class Note(BaseModel):
         ...     topic: str
         ...     day: int
@@ -50,6 +50,8 @@ def key_spec(model: type[BaseModel], extractor: object) -> Any:
         plan = _plan(model, fields, strict=not callable(extractor))
         if plan is not None:
             return plan
+        if not callable(extractor):
+            return key_function(cast(Any, extractor))
     if callable(extractor):
         return extractor
     raise TypeError(
@@ -246,16 +248,27 @@ def _numbers(model: type[BaseModel], path: Sequence[str], *, strict: bool) -> li
     for place, name in enumerate(path):
         names = list(current.model_fields) if _is_model(current) else []
         if name not in names:
-            if not strict:
+            if not strict or _may_have(current, name):
                 return None
             where = ".".join(path[:place]) or model.__name__
             raise ValueError(
                 f"key_extractor names {name!r}, which is no field of {where}"
                 + (f"; the fields are {', '.join(names)}" if names else "")
             )
+        if issubclass(current, RootModel):  # its record is the value alone
+            return None
         numbers.append(names.index(name))
         current = _plain(current.model_fields[name].annotation)
     return numbers
+
+
+def _may_have(kind: Any, name: str) -> bool:
+    """Whether values of a type may have this attribute; of a union nobody knows."""
+    if not isinstance(kind, type):
+        return True
+    if issubclass(kind, BaseModel) and kind.model_config.get("extra") == "allow":
+        return True
+    return hasattr(kind, name) or name in getattr(kind, "__dataclass_fields__", ())
 
 
 def _leaf_type(model: type[BaseModel], path: Sequence[str]) -> Any:

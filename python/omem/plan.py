@@ -229,7 +229,9 @@ class _Compiler:
     def enum(self, schema: Schema) -> Node:
         if not _known(schema, "cls", "members", "sub_type", "missing"):
             return OPAQUE
-        return _choice([(member.value, member) for member in schema["members"]])
+        # A member whose value is None reads back as None wherever None may stand as well.
+        values = [(member.value, member) for member in schema["members"]]
+        return OPAQUE if any(value is None for value, _ in values) else _choice(values)
 
     def literal(self, schema: Schema) -> Node:
         if not _known(schema, "expected"):
@@ -237,7 +239,9 @@ class _Compiler:
         return _choice([(value, value) for value in schema["expected"]])
 
     def union(self, schema: Schema) -> Node:
-        if not _known(schema, "choices", "mode", "auto_collapse"):
+        # From left to right, an int that comes first would take the text "1" from a str.
+        in_order = schema.get("mode") == "left_to_right"
+        if in_order or not _known(schema, "choices", "mode", "auto_collapse"):
             return OPAQUE
         choices: list[Any] = schema["choices"]
         return self._union(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, to_json
 
-from omem.errors import LoadError
+from omem.errors import LoadError, LossyError
+from omem.fields import other_names
+from omem.schema import compile_schema
 
 T = TypeVar("T", bound=BaseModel)
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class Restorer(Generic[T]):
@@ -33,6 +39,7 @@ class Restorer(Generic[T]):
         self.unknown_dropped = 0
         self._model = model
         self._validator = model.__pydantic_validator__
+        self._schema = compile_schema(model)
         self._drop_unknown = drop_unknown
         self._migrate = migrate
 
@@ -55,13 +62,14 @@ class Restorer(Generic[T]):
         if self._migrate is not None:
             raw = self._migrated(raw)
         try:
-            model = cast(
-                T, self._validator.validate_json(raw, extra="forbid", by_alias=True, by_name=True)
-            )
+            model = self._validate(raw, extra="forbid")
         except ValidationError as error:
-            model = self._without_unknown(raw, error)
+            model = self._by_own_rules(raw, error)
         self.defaults_filled += _defaults_in(model)
         return model
+
+    def _validate(self, raw: bytes, **options: Any) -> T:
+        return cast(T, self._validator.validate_json(raw, by_alias=True, by_name=True, **options))
 
     def _migrated(self, raw: bytes) -> bytes:
         assert self._migrate is not None
@@ -72,66 +80,163 @@ class Restorer(Generic[T]):
             )
         return json.dumps(migrated, ensure_ascii=False).encode()
 
-    def _without_unknown(self, raw: bytes, forbidden: ValidationError) -> T:
-        """Validate again by the model's own rules, once unknown fields are what is wrong."""
-        faults = forbidden.errors(include_url=False, include_input=False)
-        others = [fault for fault in faults if fault["type"] != "extra_forbidden"]
-        if others:
-            path = path_of(others[0]["loc"])
-            raise LoadError(f"{others[0]['msg']} at {path}", path=path) from forbidden
+    def _by_own_rules(self, raw: bytes, forbidden: ValidationError) -> T:
+        """Validate by the model's own rules what does not pass where no unknown field may be."""
         try:
-            model = cast(T, self._validator.validate_json(raw, by_alias=True, by_name=True))
+            model = self._validate(raw)
         except ValidationError as error:
-            fault = error.errors(include_url=False, include_input=False)[0]
-            path = path_of(fault["loc"])
-            raise LoadError(f"{fault['msg']} at {path}", path=path) from error
-        unknown = [fault["loc"] for fault in faults if not _kept(model, fault["loc"])]
+            return self._without_unknown(raw, error)
+        try:
+            if self._schema.encode(model) == raw:
+                return model
+        except LossyError:
+            pass  # whoever asked for the model will find the same
+        unknown = [fault for fault in _unknown(forbidden) if not _kept(model, fault)]
+        self._drop(raw, unknown)
+        return model
+
+    def _without_unknown(self, raw: bytes, refused: ValidationError) -> T:
+        """Validate without what the model itself forbids, where that is all that is wrong."""
+        faults = refused.errors(include_url=False)
+        unknown = [fault for fault in faults if fault["type"] in _UNKNOWN]
+        if len(unknown) == len(faults):
+            try:
+                model = self._validate(raw, extra="ignore")
+            except ValidationError as error:
+                faults = error.errors(include_url=False)
+            else:
+                self._drop(raw, [fault for fault in unknown if not _kept(model, fault)])
+                record = json.loads(raw)
+                for fault in unknown:
+                    _remove(record, fault["loc"])
+                return self._validate(json.dumps(record).encode())
+        path = path_of(faults[0]["loc"], raw)
+        raise LoadError(faults[0]["msg"], path=path) from refused
+
+    def _drop(self, raw: bytes, unknown: list[ErrorDetails]) -> None:
+        """Count what is left out, or refuse to leave it out."""
         if unknown and not self._drop_unknown:
-            path = path_of(unknown[0])
+            path = path_of(unknown[0]["loc"], raw)
             raise LoadError(
                 f"the model has no field for {path}, so the next dump would lose it; "
                 'add the field, or load with unknown="drop"',
                 path=path,
             )
         self.unknown_dropped += len(unknown)
-        return model
 
 
-def path_of(location: Sequence[int | str]) -> str:
+def steps(location: Sequence[int | str], raw: bytes) -> list[int | str]:
+    """What of a Pydantic error location stands in the record: not the tags of unions.
+
+    Args:
+        location: The `loc` of an error.
+        raw: The record.
+
+    Returns:
+        Names and places, from the outermost.
+
+    Examples:
+        >>> steps(("pets", 0, "cat", "lives"), b'{"pets":[{"lives":"nine"}]}')
+        ['pets', 0, 'lives']
+    """
+    found: list[int | str] = []
+    value: Any = json.loads(raw, parse_int=len)  # Python reads no int of over 4,300 digits
+    for number, part in enumerate(location):
+        if not isinstance(value, (dict, list)):
+            break
+        try:
+            value = cast(Any, value)[part]
+        except (LookupError, TypeError):
+            # A field that is missing stands nowhere, and its name is the last part.
+            if number < len(location) - 1 or part == "[key]" or not isinstance(part, str):
+                continue
+        found.append(part)
+    return found
+
+
+def path_of(location: Sequence[int | str], raw: bytes) -> str:
     """A Pydantic error location as a JSON path.
 
     Args:
         location: The `loc` of an error.
+        raw: The record.
 
     Returns:
         The path, from `$`.
 
     Examples:
-        >>> path_of(("lines", 3, "price"))
-        '$.lines[3].price'
+        >>> path_of(("lines", 0, "price"), b'{"lines":[{"price":"cheap"}]}')
+        '$.lines[0].price'
     """
-    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    parts = steps(location, raw)
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
-def _kept(model: BaseModel, location: Sequence[int | str]) -> bool:
-    """Whether the value at this place was kept as an extra field of some nested model."""
-    value: Any = model
+def _unknown(error: ValidationError) -> list[ErrorDetails]:
+    faults = error.errors(include_url=False)
+    return [fault for fault in faults if fault["type"] in _UNKNOWN]
+
+
+def _remove(record: Any, location: Sequence[int | str]) -> None:
+    """Take out of a record what stands at a location."""
     for part in location[:-1]:
+        try:
+            record = record[part]
+        except (LookupError, TypeError):
+            continue  # the tag of a union
+    if isinstance(record, dict):
+        cast("dict[str, Any]", record).pop(str(location[-1]), None)
+
+
+def _kept(model: BaseModel, fault: ErrorDetails) -> bool:
+    """Whether what is said to be unknown is in the model all the same, or computed from it.
+
+    A union may have refused it for a member that was not chosen, an extra field is kept where
+    the model allows it, and a serializer may write more than is read.
+    """
+    value: Any = model
+    *outer, name = fault["loc"]
+    for part in outer:
         if isinstance(value, BaseModel):
             value = _field_value(value, part)
         elif isinstance(value, (dict, list, tuple)):
             try:
                 value = cast(Any, value)[part]
             except (LookupError, TypeError):
-                return False
-    extra = value.__pydantic_extra__ if isinstance(value, BaseModel) else None
-    return extra is not None and location[-1] in extra
+                continue  # the tag of a union
+        elif dataclasses.is_dataclass(value):
+            value = getattr(value, str(part), value)
+    if isinstance(value, BaseModel):
+        kind = type(value)
+        if name in kind.model_computed_fields or name in (value.__pydantic_extra__ or {}):
+            return True
+        aliases = {field: _aliases(kind, field) for field in kind.model_fields}
+        if any(name in names and name not in aliases for names in aliases.values()):
+            return True
+        if name in aliases and aliases[str(name)].isdisjoint(aliases):
+            return True
+    elif isinstance(value, dict):
+        return name in cast("dict[object, object]", value)
+    try:
+        written: Any = json.loads(to_json(value, by_alias=False, round_trip=True))
+    except Exception:
+        return False
+    return isinstance(written, dict) and cast(Any, written).get(name, ...) == fault["input"]
+
+
+def _aliases(kind: type[BaseModel], field: str) -> set[str]:
+    """Every other name that a field is read from."""
+    alias: Any = kind.model_fields[field].validation_alias
+    if hasattr(alias, "convert_to_aliases"):
+        alias = alias.convert_to_aliases()
+    return other_names({"validation_alias": alias}, field)
 
 
 def _field_value(model: BaseModel, part: int | str) -> Any:
     """The value of a field by its name or alias; the model itself for a union's tag."""
-    for name, field in type(model).model_fields.items():
-        if part in (name, field.alias, field.validation_alias):
+    kind = type(model)
+    for name in kind.model_fields:
+        if part == name or part in _aliases(kind, name):
             return getattr(model, name)
     return (model.__pydantic_extra__ or {}).get(str(part), model)
 

@@ -101,8 +101,3 @@ impl Source {
         Error::io("read", &self.path, error)
     }
 }
-
-/// The element that a path within a record belongs to.
-fn place(record: u64, path: &str) -> String {
-    format!("$[{record}]{}", path.strip_prefix('$').unwrap_or_default())
-}

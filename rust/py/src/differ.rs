@@ -277,19 +277,27 @@ fn models(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usize
             return differs(what).map_err(|stop| stop.at(|| Step::Name(name.to_string())));
         }
     }
-    if let (Some(x), Some(y)) = (instance::extra(a), instance::extra(b)) {
-        members(&x, &y, depth)?;
-    }
-    match (instance::private(a), instance::private(b)) {
-        (Some(x), Some(y)) => members(&x, &y, depth).map_err(|stop| match stop {
-            Stop::Differs(difference) => Stop::Differs(Difference {
-                what: "a private attribute with a value of its own is not saved".to_owned(),
-                ..difference
-            }),
-            raised => raised,
+    // A model has extra fields also where its validation was told to keep them.
+    pairs(instance::extra(a), instance::extra(b), depth)?;
+    pairs(instance::private(a), instance::private(b), depth).map_err(|stop| match stop {
+        Stop::Differs(difference) => Stop::Differs(Difference {
+            what: "a private attribute with a value of its own is not saved".to_owned(),
+            ..difference
         }),
-        _ => Ok(()),
+        raised => raised,
+    })
+}
+
+/// Compares two dicts, of which one that is missing is an empty one.
+fn pairs(a: Option<Bound<'_, PyDict>>, b: Option<Bound<'_, PyDict>>, depth: usize) -> Same {
+    let Some(one) = a.as_ref().or(b.as_ref()) else { return Ok(()) };
+    let none = PyDict::new(one.py());
+    let (a, b) = (a.as_ref().unwrap_or(&none), b.as_ref().unwrap_or(&none));
+    for name in a.keys().iter().filter(|name| !b.contains(name).unwrap_or(false)) {
+        let lost = differs("it is no field of the model and would be lost");
+        return lost.map_err(|stop| stop.at(|| Step::Name(name.to_string())));
     }
+    members(a, b, depth)
 }
 
 fn field(
@@ -384,8 +392,10 @@ where
     match (a.get_tzinfo(), b.get_tzinfo()) {
         (None, None) => Ok(a.get_fold() == b.get_fold()),
         (Some(_), Some(_)) => {
+            // Equal too: in an hour that a zone repeats, a value is equal to none of another zone.
             let offset = pyo3::intern!(a.py(), "utcoffset");
-            a.as_any().call_method0(offset)?.eq(b.as_any().call_method0(offset)?)
+            let offsets = (a.as_any().call_method0(offset)?, b.as_any().call_method0(offset)?);
+            Ok(offsets.0.eq(offsets.1)? && a.as_any().eq(b.as_any())?)
         }
         _ => Ok(false),
     }

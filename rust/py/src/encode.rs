@@ -133,6 +133,10 @@ impl Encoder<'_> {
             return None;
         }
         let dict = instance::fields(value)?;
+        // Validation may have been told to keep extra fields.
+        if instance::extra(value).is_some_and(|extra| !extra.is_empty()) {
+            return None;
+        }
         let given = match &self.unset {
             Some(_) => {
                 Some(instance::fields_set(value)?).filter(|given| given.len() < side.names.len())

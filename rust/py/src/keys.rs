@@ -354,17 +354,35 @@ fn follow<'py>(
     model: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let mut value = model.clone();
-    let mut node = schema.plan.root;
+    let mut node = Some(schema.plan.root);
     for &index in path {
-        while let omem_core::Node::Nullable(inner) = schema.plan.node(node) {
-            node = *inner;
-        }
-        let omem_core::Node::Model(shape) = schema.plan.node(node) else {
-            return Err(refused("not found: the path leads through something that is no model"));
+        let shape = node.map(|node| schema.plan.node(schema.present(node)));
+        let place = usize::from(index);
+        (value, node) = match shape {
+            Some(omem_core::Node::Model(shape)) if place < shape.fields.len() => {
+                let field = &shape.fields[place];
+                (attribute(&value, &field.name)?, Some(field.node))
+            }
+            // What the plan does not cover, a model behind a validator, has fields all the same.
+            _ => {
+                let name = value
+                    .get_type()
+                    .getattr("__pydantic_fields__")
+                    .and_then(|fields| fields.try_iter()?.nth(place).transpose())
+                    .ok()
+                    .flatten()
+                    .ok_or_else(|| refused("not found: its path leads through what is no model"))?;
+                (attribute(&value, &name.extract::<String>()?)?, None)
+            }
         };
-        let field = shape.fields.get(usize::from(index)).ok_or_else(|| refused("not found"))?;
-        value = value.getattr(field.name.as_str())?;
-        node = field.node;
     }
     Ok(value)
+}
+
+/// A field of a model on the way to the key.
+fn attribute<'py>(model: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    if model.is_none() {
+        return Err(refused(&format!("not found: what should have the field {name:?} is None")));
+    }
+    model.getattr(name).map_err(|error| refused(&format!("not found: {error}")))
 }

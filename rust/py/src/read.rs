@@ -96,6 +96,7 @@ pub fn read(
         batch: loaded.batch,
         skipped: loaded.faults.into_iter().map(told).collect(),
         bad: Vec::new(),
+        stands: Vec::new(),
     };
     for (place, doubtful) in loaded.doubtful.iter().enumerate() {
         if place % 4096 == 4095 {
@@ -140,6 +141,8 @@ struct Settling<'a, 'py> {
     skipped: Vec<(u64, u64, u64, String, String)>,
     /// The items that are left out, in order.
     bad: Vec<usize>,
+    /// Where each item stands in the file, once that was asked for.
+    stands: Vec<Doubtful>,
 }
 
 impl Settling<'_, '_> {
@@ -210,13 +213,29 @@ impl Settling<'_, '_> {
                 if !is_of_record(self.py, &error) {
                     return Err(error);
                 }
-                // Where it stands is not noted for records that the core vouches for.
-                let at = Doubtful { item, record: item as u64, line: 0, at: 0 };
+                let at = self.stands(item)?;
                 self.refuse(&at, &error)?;
             }
         }
         self.bad.sort_unstable();
         Ok(())
+    }
+
+    /// Where an item stands in the file. That is not noted for records that the core vouches for:
+    /// a record that gives no key is rare, and the file is then read a second time.
+    fn stands(&mut self, item: usize) -> PyResult<Doubtful> {
+        if self.stands.is_empty() {
+            let mut plan = self.schema.plan.clone();
+            if let Some(Node::Model(model)) = plan.nodes.get_mut(plan.root as usize) {
+                model.covered = false; // so that each record is doubtful, and its place told
+            }
+            let (path, skip) = (self.path, self.options.skip);
+            let again =
+                detached(self.py, None, |report| read::read(path, &plan, None, skip, report))?;
+            self.stands = again.doubtful;
+        }
+        let found = self.stands.get(item).copied();
+        Ok(found.unwrap_or(Doubtful { item, record: item as u64, line: 1, at: 0 }))
     }
 
     /// Leaves a record out, or raises.
@@ -255,7 +274,7 @@ pub fn load_error(
     reason: &str,
 ) -> PyResult<PyErr> {
     let parts = PyDict::new(py);
-    parts.set_item("file", file)?;
+    parts.set_item("file", file.as_os_str())?;
     parts.set_item("record", record)?;
     parts.set_item("line", line)?;
     parts.set_item("offset", at)?;

@@ -179,6 +179,10 @@ fn attempt(
         }
         Err(error) => return Err(error),
     };
+    if schema.plan.model().is_some() && text.as_bytes().first() != Some(&b'{') {
+        let what = "its serializer writes something else than an object, which would not load";
+        return Ok(Some(Difference::new(what.to_owned())));
+    }
     let start = out.len();
     if !canonical::write(schema, item, text.as_bytes(), out, unset)? {
         return Ok(Some(too_deep(deep_field(text.as_bytes()).as_deref())));
@@ -187,7 +191,7 @@ fn attempt(
     let record = if record == text.as_bytes() { text } else { PyBytes::new(py, record) };
     match pydantic.read.with(&record) {
         Ok(back) => difference(item, &back),
-        Err(error) if is_fault(&error, py) => Ok(Some(unreadable(&error, py))),
+        Err(error) if is_fault(&error, py) => Ok(Some(unreadable(&error, &record))),
         Err(error) => Err(error),
     }
 }
@@ -241,12 +245,25 @@ fn deep_field(record: &[u8]) -> Option<String> {
 }
 
 /// Why a record cannot be read.
-fn unreadable(error: &PyErr, py: Python<'_>) -> Difference {
-    match first_fault(error, py) {
-        Ok((location, message)) => Difference {
-            steps: location.iter().rev().map(Step::of).collect(),
-            what: format!("it would not load again: {message}"),
-        },
+fn unreadable(error: &PyErr, record: &Bound<'_, PyBytes>) -> Difference {
+    static STEPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = record.py();
+    let first = || -> PyResult<(Vec<Step>, String)> {
+        let (location, message) = first_fault(error, py)?;
+        if let Some((_, column)) = message.rsplit_once("line 1 column ") {
+            // What is no JSON to Pydantic has no location, only a place.
+            let path = scan::path_to(record.as_bytes(), 0, column.parse().unwrap_or(0));
+            let steps = path.strip_prefix("$.").map(|path| Step::Name(path.to_owned()));
+            return Ok((steps.into_iter().collect(), message));
+        }
+        let steps = STEPS.import(py, "omem.restore", "steps")?.call1((location, record))?;
+        let steps: Vec<Bound<'_, PyAny>> = steps.extract()?;
+        Ok((steps.iter().rev().map(Step::of).collect(), message))
+    };
+    match first() {
+        Ok((steps, message)) => {
+            Difference { steps, what: format!("it would not load again: {message}") }
+        }
         Err(_) => Difference::new(format!("it would not load again: {}", told(error, py))),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::judge::{Judge, KEYS, span};
 use super::window::Window;
-use super::{Doubtful, Loaded, Source, place};
+use super::{Doubtful, Loaded, Source};
 use crate::batch::{Batch, Item, Span};
 use crate::check::Place;
 use crate::error::{Error, Fault, Progress, Result, reserve};
@@ -153,7 +153,7 @@ impl Reader<'_, '_> {
             record: self.record,
             line: self.window.line(at),
             at: self.window.offset(at),
-            place: place(self.record, path),
+            place: path.to_owned(),
         };
         Error::Fault { path: self.window.source.path.clone(), fault: Box::new(fault) }
     }

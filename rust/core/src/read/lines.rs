@@ -12,7 +12,7 @@ use std::thread;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::judge::{Judge, KEYS, RECORDS, span};
-use super::{Doubtful, Loaded, Source, place};
+use super::{Doubtful, Loaded, Source};
 use crate::batch::{Item, Span};
 use crate::bytes::Bytes;
 use crate::error::{Error, Fault, Progress, Result, reserve};
@@ -338,7 +338,7 @@ impl Parts {
             record: self.lines + line,
             line: self.lines + line + 2,
             at: from + at,
-            place: place(self.lines + line, &path),
+            place: path,
         }));
         batch.chunks.push(part.bytes);
         if !part.keys.is_empty() {

@@ -6,8 +6,8 @@ use omem_core::text;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBytes, PyDate, PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess, PyTime, PyTimeAccess,
-    PyType, PyTzInfoAccess,
+    PyBytes, PyDate, PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess, PyDict, PyTime,
+    PyTimeAccess, PyType, PyTzInfoAccess,
 };
 
 use super::Fast;
@@ -69,8 +69,7 @@ where
 
 /// Appends the offset of an aware value, if it is a whole number of minutes.
 fn write_offset(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> Fast {
-    let offset = value.call_method0(pyo3::intern!(value.py(), "utcoffset")).ok()?;
-    let offset = offset.cast_into::<PyDelta>().ok()?;
+    let offset = offset_of(value)?;
     let seconds = offset.get_days() * 86_400 + offset.get_seconds();
     if offset.get_microseconds() != 0 || seconds % 60 != 0 {
         return None;
@@ -85,6 +84,29 @@ fn write_offset(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> Fast {
     out.push(b':');
     write_digits(out, minutes % 60, 2);
     Some(())
+}
+
+/// The offset of an aware value. In an hour that its zone repeats or skips, Python holds it equal to
+/// no value of another zone, and so to none that is read back: there is no telling then.
+fn offset_of<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDelta>> {
+    static FIXED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static READ: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = value.py();
+    let name = pyo3::intern!(py, "utcoffset");
+    let offset = value.call_method0(name).ok()?;
+    let zone = value.getattr(pyo3::intern!(py, "tzinfo")).ok()?.get_type();
+    if !zone.is(FIXED.import(py, "datetime", "timezone").ok()?)
+        && !zone.is(READ.import(py, "pydantic_core", "TzInfo").ok()?)
+    {
+        let fold: u8 = value.getattr(pyo3::intern!(py, "fold")).ok()?.extract().ok()?;
+        let other = PyDict::new(py);
+        other.set_item(pyo3::intern!(py, "fold"), 1 - fold.min(1)).ok()?;
+        let other = value.call_method(pyo3::intern!(py, "replace"), (), Some(&other)).ok()?;
+        if !other.call_method0(name).ok()?.eq(&offset).ok()? {
+            return None;
+        }
+    }
+    offset.cast_into().ok()
 }
 
 fn write_uuid(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> Fast {

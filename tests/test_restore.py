@@ -1,0 +1,226 @@
+"""Records that are read from files of any layout: what loads, what is dropped, what is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    computed_field,
+    field_validator,
+    model_serializer,
+)
+
+from omem import LoadError, OMem
+from omem.report import LoadReport
+from same import anatomy
+
+Loaded = tuple[OMem[Any], LoadReport]
+
+
+def load(model: type[BaseModel], path: Path, rows: Any, **options: Any) -> Loaded:
+    path.write_text(rows if isinstance(rows, str) else json.dumps(rows, indent=2), "utf-8")
+    memory: OMem[Any] = OMem(model, "key")
+    return memory, memory.load_data(path, **options)
+
+
+class Crossed(BaseModel):
+    key: str
+    a: int = Field(1, alias="b")
+    b: int = 5
+
+
+@dataclass
+class Counted:
+    a: int
+    count: int = field(default=1, init=False)
+
+
+class Holder(BaseModel):
+    key: str
+    counted: Counted
+
+
+class Wordy(BaseModel):
+    key: str
+    a: int
+
+    @model_serializer
+    def wordy(self) -> dict[str, Any]:
+        return {"key": self.key, "a": self.a, "note": "never read"}
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    x: int = 0
+
+
+class Pair(BaseModel):
+    x: int = 0
+    y: int = 0
+
+
+class Mixed(BaseModel):
+    key: str
+    part: Open | Pair
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Crossed.model_validate({"key": "k", "b": 2}),
+        Holder(key="k", counted=Counted(1)),
+        Wordy(key="k", a=1),
+        Mixed(key="k", part=Open.model_validate({"x": 1, "y": "text"})),
+        Mixed(key="k", part=Pair(x=1)),
+    ],
+    ids=lambda item: type(item).__name__,
+)
+def test_what_was_accepted_loads(item: BaseModel, tmp_path: Path) -> None:
+    memory: OMem[Any] = OMem(type(item), "key")
+    memory.add(item)
+    assert anatomy(memory.get("k")) == anatomy(item)
+    memory.dump_data(tmp_path / "x.json")
+    text = (tmp_path / "x.json").read_text()
+    for layout in (text, json.dumps(json.loads(text), indent=2)):
+        again, report = load(type(item), tmp_path / "y.json", layout)
+        assert anatomy(again.get("k")) == anatomy(item)
+        assert report.unknown_dropped == 0
+        again.dump_data(tmp_path / "z.json")
+        assert (tmp_path / "z.json").read_text() == text
+
+
+def test_what_a_crossed_alias_would_lose_is_told(tmp_path: Path) -> None:
+    rows = [{"key": "k", "a": 7, "b": 8}]  # both fields are read from "b"
+    with pytest.raises(LoadError, match="no field for") as refused:
+        load(Crossed, tmp_path / "x.json", rows)
+    assert refused.value.path == "$.a"
+    memory, report = load(Crossed, tmp_path / "x.json", rows, unknown="drop")
+    assert (memory.get("k").a, report.unknown_dropped) == (8, 1)
+
+
+class Square(BaseModel):
+    key: str
+    side: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def area(self) -> int:
+        return self.side**2
+
+
+class StrictSquare(Square):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Squares(BaseModel):
+    key: str
+    squares: list[StrictSquare] = []
+
+
+@pytest.mark.parametrize("model", [Square, StrictSquare])
+def test_computed_fields_of_a_file_are_computed_anew(model: type[Square], tmp_path: Path) -> None:
+    item = model(key="k", side=3)
+    memory, report = load(model, tmp_path / "x.json", [item.model_dump(mode="json")])
+    assert memory.items == [item]
+    assert report.unknown_dropped == 0
+    nested = Squares(key="k", squares=[StrictSquare(key="a", side=2)])
+    memory, _ = load(Squares, tmp_path / "x.json", [nested.model_dump(mode="json")])
+    assert memory.items == [nested]
+
+
+def test_what_a_model_forbids_can_be_dropped(tmp_path: Path) -> None:
+    rows = [{"key": "k", "side": 3, "colour": "red"}]
+    with pytest.raises(LoadError) as refused:
+        load(StrictSquare, tmp_path / "x.json", rows)
+    assert refused.value.path == "$.colour"
+    memory, report = load(StrictSquare, tmp_path / "x.json", rows, unknown="drop")
+    assert memory.items == [StrictSquare(key="k", side=3)]
+    assert report.unknown_dropped == 1
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: Annotated[str, Field(alias="called")]
+
+
+class Owner(BaseModel):
+    key: str
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = []
+    other: Cat | int | None = None
+    ages: dict[int, int] = {}
+    deep: int = Field(0, validation_alias=AliasChoices("deep", AliasPath("far", "down")))
+
+    @field_validator("deep")
+    @classmethod
+    def positive(cls, value: int, info: ValidationInfo) -> int:
+        assert value >= 0
+        return value
+
+
+@pytest.mark.parametrize(
+    ("fault", "path"),
+    [
+        ({"pets": [{"kind": "cat"}, {"kind": "cat", "lives": "nine"}]}, "$.pets[1].lives"),
+        ({"pets": [{"kind": "dog"}]}, "$.pets[0].called"),
+        ({"pets": [{"kind": "cow"}]}, "$.pets[0]"),
+        ({"pets": [{"kind": "dog", "called": "x", "tail": 1}]}, "$.pets[0].tail"),
+        ({"other": {"lives": "many"}}, "$.other.lives"),
+        ({"ages": {"1": 2, "one": 3}}, "$.ages.one"),
+        ({"ages": {"1": "x"}}, "$.ages.1"),
+        ({"deep": -1}, "$.deep"),
+    ],
+    ids=str,
+)
+def test_errors_name_the_place_in_every_layout(
+    fault: dict[str, Any], path: str, tmp_path: Path
+) -> None:
+    rows = [{"key": "a", "deep": 1}, {"key": "b", **fault}]
+    ours = "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n"
+    indented = json.dumps(rows, indent=2)
+    for text, line in ((ours, 3), (indented, 6)):
+        with pytest.raises(LoadError) as refused:
+            load(Owner, tmp_path / "x.json", text)
+        error = refused.value
+        assert (error.record, error.line, error.path) == (1, line, path)
+        assert error.file == str(tmp_path / "x.json")
+        assert error.offset == (text.index('{"key":"b"') if line == 3 else text.index("{", 10))
+        assert str(error).count(path) == 1 + ("no field" in str(error))
+        memory, report = load(Owner, tmp_path / "x.json", text, on_error="skip")
+        assert memory.keys == ["a"]
+        (bad,) = report.skipped
+        assert (bad.record, bad.line, bad.path) == (1, line, path)
+
+
+def test_a_key_that_is_none_names_the_record_in_every_layout(tmp_path: Path) -> None:
+    class Note(BaseModel):
+        key: str | None = None
+        text: str = ""
+
+    rows = [{"key": "a", "text": "x"}, {"key": None, "text": "y"}, {"key": "c", "text": "z"}]
+    ours = "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n"
+    for text, line in ((ours, 3), (json.dumps(rows, indent=2), 6)):
+        (tmp_path / "x.json").write_text(text)
+        for extractor in ("key", lambda note: note.key, lambda note: (note.key, "part")):
+            memory: OMem[Note] = OMem(Note, extractor)
+            with pytest.raises(LoadError, match="None") as refused:
+                memory.load_data(tmp_path / "x.json")
+            assert (refused.value.record, refused.value.line) == (1, line)
+            assert text[refused.value.offset :].startswith("{")
+            report = memory.load_data(tmp_path / "x.json", on_error="skip")
+            assert [(bad.record, bad.line) for bad in report.skipped] == [(1, line)]
+            assert memory.size == 2
