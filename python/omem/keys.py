@@ -268,7 +268,8 @@ def _may_have(kind: Any, name: str) -> bool:
         return True
     if issubclass(kind, BaseModel) and kind.model_config.get("extra") == "allow":
         return True
-    return hasattr(kind, name) or name in getattr(kind, "__dataclass_fields__", ())
+    known: object = cast(object, kind)
+    return hasattr(known, name) or name in getattr(known, "__dataclass_fields__", ())
 
 
 def _leaf_type(model: type[BaseModel], path: Sequence[str]) -> Any:

@@ -110,13 +110,13 @@ class Restorer(Generic[T]):
                 for fault in unknown:
                     _remove(record, fault["loc"])
                 return self._validate(json.dumps(record).encode())
-        path = path_of(faults[0]["loc"], raw)
+        path = path_of(faults[0], raw)
         raise LoadError(faults[0]["msg"], path=path) from refused
 
     def _drop(self, raw: bytes, unknown: list[ErrorDetails]) -> None:
         """Count what is left out, or refuse to leave it out."""
         if unknown and not self._drop_unknown:
-            path = path_of(unknown[0]["loc"], raw)
+            path = path_of(unknown[0], raw)
             raise LoadError(
                 f"the model has no field for {path}, so the next dump would lose it; "
                 'add the field, or load with unknown="drop"',
@@ -125,18 +125,19 @@ class Restorer(Generic[T]):
         self.unknown_dropped += len(unknown)
 
 
-def steps(location: Sequence[int | str], raw: bytes) -> list[int | str]:
+def steps(location: Sequence[int | str], kind: str, raw: bytes) -> list[int | str]:
     """What of a Pydantic error location stands in the record: not the tags of unions.
 
     Args:
         location: The `loc` of an error.
+        kind: Its `type`.
         raw: The record.
 
     Returns:
         Names and places, from the outermost.
 
     Examples:
-        >>> steps(("pets", 0, "cat", "lives"), b'{"pets":[{"lives":"nine"}]}')
+        >>> steps(("pets", 0, "cat", "lives"), "int_parsing", b'{"pets":[{"lives":"nine"}]}')
         ['pets', 0, 'lives']
     """
     found: list[int | str] = []
@@ -148,27 +149,24 @@ def steps(location: Sequence[int | str], raw: bytes) -> list[int | str]:
             value = cast(Any, value)[part]
         except (LookupError, TypeError):
             # A field that is missing stands nowhere, and its name is the last part.
-            if number < len(location) - 1 or part == "[key]" or not isinstance(part, str):
+            if number < len(location) - 1 or not kind.startswith("missing"):
                 continue
         found.append(part)
     return found
 
 
-def path_of(location: Sequence[int | str], raw: bytes) -> str:
-    """A Pydantic error location as a JSON path.
+def path_of(fault: ErrorDetails, raw: bytes | None = None) -> str:
+    """The JSON path of what a Pydantic error is about.
 
     Args:
-        location: The `loc` of an error.
-        raw: The record.
+        fault: The error.
+        raw: The record; without it, the tags of unions are steps of the path too.
 
     Returns:
         The path, from `$`.
-
-    Examples:
-        >>> path_of(("lines", 0, "price"), b'{"lines":[{"price":"cheap"}]}')
-        '$.lines[0].price'
     """
-    parts = steps(location, raw)
+    location = fault["loc"]
+    parts = location if raw is None else steps(location, fault["type"], raw)
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 

@@ -105,5 +105,5 @@ def reason(error: Exception) -> str:
         return error.reason or str(error)
     if isinstance(error, ValidationError):
         fault = error.errors(include_url=False, include_input=False)[0]
-        return f"{path_of(fault['loc'])}: {fault['msg']}"
+        return f"{path_of(fault)}: {fault['msg']}"
     return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -293,7 +293,7 @@ fn pairs(a: Option<Bound<'_, PyDict>>, b: Option<Bound<'_, PyDict>>, depth: usiz
     let Some(one) = a.as_ref().or(b.as_ref()) else { return Ok(()) };
     let none = PyDict::new(one.py());
     let (a, b) = (a.as_ref().unwrap_or(&none), b.as_ref().unwrap_or(&none));
-    for name in a.keys().iter().filter(|name| !b.contains(name).unwrap_or(false)) {
+    if let Some(name) = a.keys().iter().find(|name| !b.contains(name).unwrap_or(false)) {
         let lost = differs("it is no field of the model and would be lost");
         return lost.map_err(|stop| stop.at(|| Step::Name(name.to_string())));
     }

@@ -15,6 +15,7 @@ use pyo3::types::{
 use crate::decode;
 use crate::errors::KeyExtractionError;
 use crate::schema::Schema;
+use crate::slow;
 
 /// How deep tuples in keys may nest.
 const MAX_DEPTH: usize = 16;
@@ -308,6 +309,9 @@ pub fn of_model<'py>(
     match spec {
         KeySpec::Fields(plan) => by_attributes(schema, plan, model),
         KeySpec::Callable(function) => function.bind(py).call1((model,)).map_err(|error| {
+            if !slow::is_fault(&error, py) {
+                return error;
+            }
             let name = error.get_type(py).name().map_or_else(|_| String::new(), |n| n.to_string());
             let named = KeyExtractionError::new_err(format!(
                 "key_extractor raised {name}: {}",
@@ -363,6 +367,7 @@ fn follow<'py>(
                 let field = &shape.fields[place];
                 (attribute(&value, &field.name)?, Some(field.node))
             }
+            _ if value.is_none() => return Err(refused("not found: its path leads through None")),
             // What the plan does not cover, a model behind a validator, has fields all the same.
             _ => {
                 let name = value
@@ -382,7 +387,7 @@ fn follow<'py>(
 /// A field of a model on the way to the key.
 fn attribute<'py>(model: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     if model.is_none() {
-        return Err(refused(&format!("not found: what should have the field {name:?} is None")));
+        return Err(refused("not found: its path leads through None"));
     }
     model.getattr(name).map_err(|error| refused(&format!("not found: {error}")))
 }

@@ -249,14 +249,14 @@ fn unreadable(error: &PyErr, record: &Bound<'_, PyBytes>) -> Difference {
     static STEPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = record.py();
     let first = || -> PyResult<(Vec<Step>, String)> {
-        let (location, message) = first_fault(error, py)?;
+        let (location, message, kind) = first_fault(error, py)?;
         if let Some((_, column)) = message.rsplit_once("line 1 column ") {
             // What is no JSON to Pydantic has no location, only a place.
             let path = scan::path_to(record.as_bytes(), 0, column.parse().unwrap_or(0));
             let steps = path.strip_prefix("$.").map(|path| Step::Name(path.to_owned()));
             return Ok((steps.into_iter().collect(), message));
         }
-        let steps = STEPS.import(py, "omem.restore", "steps")?.call1((location, record))?;
+        let steps = STEPS.import(py, "omem.restore", "steps")?.call1((location, kind, record))?;
         let steps: Vec<Bound<'_, PyAny>> = steps.extract()?;
         Ok((steps.iter().rev().map(Step::of).collect(), message))
     };
@@ -270,7 +270,7 @@ fn unreadable(error: &PyErr, record: &Bound<'_, PyBytes>) -> Difference {
 
 /// Why two records were not merged: what Pydantic says first, or the exception with its class.
 pub fn reason(error: &PyErr, py: Python<'_>) -> String {
-    if let Ok((location, message)) = first_fault(error, py) {
+    if let Ok((location, message, _)) = first_fault(error, py) {
         let steps = location.iter().rev().map(Step::of).collect();
         return Difference { steps, what: message }.to_string();
     }
@@ -282,14 +282,18 @@ pub fn reason(error: &PyErr, py: Python<'_>) -> String {
     }
 }
 
-/// Where and what a `ValidationError` says first.
-fn first_fault<'py>(error: &PyErr, py: Python<'py>) -> PyResult<(Vec<Bound<'py, PyAny>>, String)> {
+/// Where and what a `ValidationError` says first, and the type of the fault.
+fn first_fault<'py>(
+    error: &PyErr,
+    py: Python<'py>,
+) -> PyResult<(Vec<Bound<'py, PyAny>>, String, String)> {
     let options = PyDict::new(py);
     options.set_item("include_url", false)?;
     options.set_item("include_input", false)?;
     let errors = error.value(py).call_method("errors", (), Some(&options))?;
     let fault = errors.get_item(0)?;
-    Ok((fault.get_item("loc")?.extract()?, fault.get_item("msg")?.extract()?))
+    let part = |name: &str| fault.get_item(name);
+    Ok((part("loc")?.extract()?, part("msg")?.extract()?, part("type")?.extract()?))
 }
 
 /// The message of an exception; Pydantic's warnings have their point in a later line.
