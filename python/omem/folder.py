@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omem import _omem, metadata
 from omem.base import StrPath
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
 from omem.index import files as index_files
-from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, SOURCES, VECTORS
+from omem.metadata import DATA, DOCSTORE, FILES, INDEX_FOLDER, METADATA, RECORDS, VECTORS
+
+MOST_FAULTS = 100
+"""At most so many broken records of one file are listed by `verify`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class FolderInfo:
         embedder: The embedder's signature.
         sizes: The size in bytes of each file there is.
         checksums: The checksum of each file, as the metadata have it.
-        index: "none", "present" or "damaged: …".
+        index: "none", "present" or "damaged: …"; only `verify` reads it all.
         vectors: How many vectors the index has.
     """
 
@@ -80,18 +82,20 @@ def inspect(folder_path: StrPath) -> FolderInfo:
         file = folder.path(METADATA)
         found = {} if file is None else metadata.read(file)
         sizes = {
-            name: place.stat().st_size
-            for name in (DATA, METADATA, SOURCES, QUARANTINE, VECTORS, DOCSTORE)
-            if (place := folder.path(name)) is not None
+            name: place.stat().st_size for name in FILES if (place := folder.path(name)) is not None
         }
         if not sizes:
             raise FolderNotFoundError(f"{path} holds no saved memory")
-        index, vectors = _index_state(folder, path)
+        index, vectors = _index_at_a_glance(folder, path, found)
     checksums = {
         name: facts[1] for name in sizes if (facts := metadata.facts_of(found, name)) is not None
     }
     return FolderInfo(
         path=path,
+        sizes=sizes,
+        checksums=checksums,
+        index=index,
+        vectors=vectors,
         entities=found.get("size"),
         schema_name=found.get("schema_name"),
         schema_fingerprint=found.get("schema_fingerprint"),
@@ -100,18 +104,15 @@ def inspect(folder_path: StrPath) -> FolderInfo:
         strategy=found.get("strategy"),
         key_fields=found.get("key_fields"),
         embedder=found.get("embedder"),
-        sizes=sizes,
-        checksums=checksums,
-        index=index,
-        vectors=vectors,
     )
 
 
 def verify(folder_path: StrPath) -> list[str]:
     """Check everything in a saved memory that can be checked without its model.
 
-    Sizes and checksums of all files, that the data are a JSON array of as many objects as the
-    metadata say, and that the index's files belong together.
+    Sizes and checksums of all files, that data and ledger are JSON arrays of objects, of as many
+    as the metadata say, and that the index's files belong together. Files are read in pieces, so
+    that a folder of any size can be verified.
 
     Args:
         folder_path: The folder.
@@ -121,35 +122,46 @@ def verify(folder_path: StrPath) -> list[str]:
 
     Raises:
         FileNotFoundError: There is no such folder.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem, verify
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> memory = OMem(Tag, "name")
+        >>> _ = memory.add(Tag(name="a"))
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> memory.dump(folder)
+        >>> verify(folder)
+        []
+        >>> _ = (folder / "memory.json").write_text("[]")
+        >>> len(verify(folder))
+        2
     """
     path = _existing(folder_path)
     wrong: list[str] = []
     with _omem.FolderReader(path) as folder:
-        file = folder.path(METADATA)
-        found: dict[str, Any] = {}
-        if file is None:
-            wrong.append(f"{METADATA} is missing, so checksums cannot be compared")
-        else:
+        found = _metadata(folder, wrong)
+        listed: dict[str, Any] = found.get("files", {})
+        for name in FILES:
+            if name == METADATA:
+                continue
             try:
-                found = metadata.read(file)
-            except LoadError as error:
-                wrong.append(str(error))
-        listed: object = found.get("files")
-        names = cast("dict[str, object]", listed) if isinstance(listed, dict) else {}
-        for name in names:
-            facts, place = metadata.facts_of(found, name), folder.path(name)
-            if place is None:
-                wrong.append(f"{name} is missing")
-            elif facts is not None and _omem.file_facts(place) != facts:
-                wrong.append(f"{name} is not the file that {METADATA} describes")
-        data = folder.path(DATA)
-        if data is None:
-            wrong.append(f"{DATA} is missing")
-        else:
-            wrong += _data_faults(data, found.get("size"))
-        state, _ = _index_state(folder, path)
-        if state.startswith("damaged"):
-            wrong.append(f"the index is {state}")
+                place = folder.path(name)
+                if place is not None:
+                    _check(name, place, found, wrong)
+                elif name in listed or name == DATA:
+                    wrong.append(f"{name} is missing")
+            except OSError as error:
+                wrong.append(f"{name} cannot be read: {error}")
+        try:
+            index_files.read(path / INDEX_FOLDER, folder.path(VECTORS), folder.path(DOCSTORE))
+        except IndexDamagedError as error:
+            wrong.append(f"the index is damaged: {error}")
+        except OSError:
+            pass  # told above
     return wrong
 
 
@@ -160,24 +172,69 @@ def _existing(folder_path: StrPath) -> Path:
     return path
 
 
-def _index_state(folder: _omem.FolderReader, path: Path) -> tuple[str, int]:
+def _metadata(folder: _omem.FolderReader, wrong: list[str]) -> dict[str, Any]:
+    """The metadata, or {} where they cannot be read."""
     try:
-        saved = index_files.read(path / INDEX_FOLDER, folder.path(VECTORS), folder.path(DOCSTORE))
-    except IndexDamagedError as error:
-        return f"damaged: {error}", 0
-    return ("none", 0) if saved is None else ("present", len(saved.keys))
+        file = folder.path(METADATA)
+        if file is not None:
+            return metadata.read(file)
+        wrong.append(f"{METADATA} is missing, so checksums cannot be compared")
+    except LoadError as error:
+        wrong.append(str(error))
+    except OSError as error:
+        wrong.append(f"{METADATA} cannot be read: {error}")
+    return {}
 
 
-def _data_faults(data: Path, size: object) -> list[str]:
+def _check(name: str, place: Path, found: dict[str, Any], wrong: list[str]) -> None:
+    """Compare a file with the metadata, and look into it where it holds records."""
+    facts = metadata.facts_of(found, name)
+    records = name in RECORDS
+    seen = _check_records(name, place, found, wrong) if records else _omem.file_facts(place)
+    if facts is None and "files" in found:
+        wrong.append(f"{name} is not listed in {METADATA}, so it is of another dump")
+    elif facts not in (None, seen):
+        wrong.append(f"{name} is not the file that {METADATA} describes")
+
+
+def _check_records(
+    name: str, place: Path, found: dict[str, Any], wrong: list[str]
+) -> tuple[int, str]:
+    """List what is wrong in a file of records; its size and checksum."""
     try:
-        records: Any = json.loads(data.read_bytes())
-    except (ValueError, RecursionError) as error:
-        return [f"{DATA} is not valid JSON: {error}"]
-    if not isinstance(records, list):
-        return [f"{DATA} is no array"]
-    rows = cast("list[object]", records)
-    if not all(isinstance(row, dict) for row in rows):
-        return [f"{DATA} is no array of objects"]
-    if isinstance(size, int) and size != len(rows):
-        return [f"{DATA} has {len(rows)} entities, {METADATA} says {size}"]
-    return []
+        survey = _omem.survey(place)
+    except LoadError as error:
+        wrong.append(str(error))
+        return _omem.file_facts(place)
+    faults = survey.skipped
+    wrong += [
+        f"{name}: record {record}, line {line}, byte {at}: {reason} ({where})"
+        for record, line, at, where, reason in faults[:MOST_FAULTS]
+    ]
+    if len(faults) > MOST_FAULTS:
+        wrong.append(f"{name}: {len(faults) - MOST_FAULTS} more records are broken")
+    size = found.get("size")
+    if name == DATA and size not in (None, survey.records):
+        wrong.append(f"{DATA} has {survey.records} records, {METADATA} says {size}")
+    return survey.size, survey.checksum
+
+
+def _index_at_a_glance(
+    folder: _omem.FolderReader, path: Path, found: dict[str, Any]
+) -> tuple[str, int]:
+    """The state of the index as far as sizes and headers tell, and its number of vectors."""
+    vectors, docstore = folder.path(VECTORS), folder.path(DOCSTORE)
+    if vectors is None and docstore is None:
+        return "none", 0
+    if vectors is None:
+        return f"damaged: {VECTORS} is missing", 0
+    if docstore is None and not (path / INDEX_FOLDER / "index.pkl").exists():
+        return f"damaged: {DOCSTORE} is missing", 0
+    for name, place in ((VECTORS, vectors), (DOCSTORE, docstore)):
+        facts = metadata.facts_of(found, name)
+        if place is not None and facts is not None and place.stat().st_size != facts[0]:
+            return f"damaged: {name} is not the file that {METADATA} describes", 0
+    count = index_files.count(vectors)
+    if count is None:
+        return f"damaged: {VECTORS} is no FAISS index", 0
+    return "present", count

@@ -22,6 +22,28 @@ INDEX_FOLDER = "faiss_index"
 VECTORS = f"{INDEX_FOLDER}/index.faiss"
 DOCSTORE = f"{INDEX_FOLDER}/docstore.pkl"
 
+FILES = (DATA, METADATA, SOURCES, QUARANTINE, VECTORS, DOCSTORE)
+"""All files of a folder."""
+RECORDS = (DATA, SOURCES, QUARANTINE)
+"""Those that are JSON arrays of objects."""
+
+MAX_BYTES = 16 << 20
+"""No metadata are longer; what is, is not read into memory."""
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "schema_name": str,
+    "size": int,
+    "fields_for_index": (list, type(None)),
+    "format_version": int,
+    "library_version": str,
+    "created": str,
+    "schema_fingerprint": str,
+    "key_fields": (list, type(None)),
+    "strategy": str,
+    "embedder": (str, type(None)),
+    "files": dict,
+}
+
 
 def describe(
     *,
@@ -78,29 +100,66 @@ def read(path: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         LoadError: It is no JSON object, or of a format that this version does not know.
     """
+    if path.stat().st_size > MAX_BYTES:
+        raise LoadError(f"{path} is too long for metadata; {_instead(path)}", file=str(path))
     content = path.read_bytes()
     try:
         metadata = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise LoadError(
-            f"{path} is not valid JSON: {error}; restore it from a backup, or load the data alone "
-            f"with load_data({str(path.with_name(DATA))!r})",
+            f"{path} is not valid JSON: {error}; {_instead(path)}",
             file=str(path),
             offset=error.pos,
         ) from error
     if not isinstance(metadata, dict):
         raise LoadError(
-            f"{path} holds {type(metadata).__name__}, not a JSON object", file=str(path)
+            f"{path} holds {type(metadata).__name__}, not a JSON object; {_instead(path)}",
+            file=str(path),
         )
     metadata = cast("dict[str, Any]", metadata)
     version = metadata.get("format_version", 0)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise LoadError(
             f"{path} is of format {version!r}; this version of omem reads up to {FORMAT_VERSION}. "
             "Update omem-rs",
             file=str(path),
         )
+    fault = _fault_in(metadata)
+    if fault is not None:
+        name, reason = fault
+        raise LoadError(f"{path}: {reason}; {_instead(path)}", file=str(path), path=f"$.{name}")
     return metadata
+
+
+def _instead(path: Path) -> str:
+    return (
+        "restore it from a backup, or load the data alone with "
+        f"load_data({str(path.with_name(DATA))!r})"
+    )
+
+
+def _fault_in(metadata: dict[str, Any]) -> tuple[str, str] | None:
+    """Which entry is not what it should be, and why."""
+    for name, kind in _TYPES.items():
+        value = metadata.get(name)
+        if name in metadata and (not isinstance(value, kind) or isinstance(value, bool)):
+            return name, f"{name} cannot be {_shown(value)}"
+    for name in ("size", "format_version"):
+        if metadata.get(name, 0) < 0:
+            return name, f"{name} cannot be {metadata[name]}"
+    for name in ("fields_for_index", "key_fields"):
+        parts: list[object] = metadata.get(name) or []
+        if not all(isinstance(part, str) for part in parts):
+            return name, f"{name} cannot be {_shown(metadata[name])}"
+    for name in metadata.get("files", {}):
+        if facts_of(metadata, name) is None:
+            return "files", f"the entry of {name!r} in files has no size and checksum"
+    return None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
 
 
 def facts_of(metadata: Mapping[str, Any], name: str) -> tuple[int, str] | None:

@@ -73,12 +73,21 @@ class Restorer(Generic[T]):
 
     def _migrated(self, raw: bytes) -> bytes:
         assert self._migrate is not None
-        migrated: object = self._migrate(json.loads(raw))
+        try:
+            migrated: object = self._migrate(json.loads(raw))
+        except (MemoryError, RuntimeError):
+            raise
+        except Exception as error:
+            raise LoadError(f"migrate raised {type(error).__name__}: {error}") from error
         if not isinstance(migrated, dict):
             raise LoadError(
                 f"migrate returned {type(migrated).__name__}; it must return the record as a dict"
             )
-        return json.dumps(migrated, ensure_ascii=False).encode()
+        try:
+            # Also what is not JSON, but Pydantic writes as such, a datetime for instance.
+            return to_json(migrated)
+        except ValueError as error:
+            raise LoadError(f"migrate returned what is not JSON: {error}") from error
 
     def _by_own_rules(self, raw: bytes, forbidden: ValidationError) -> T:
         """Validate by the model's own rules what does not pass where no unknown field may be."""

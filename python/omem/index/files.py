@@ -200,3 +200,21 @@ def _read_langchain(folder: Path, vectors: Path) -> Saved:
     except (OSError, ValueError, AttributeError):
         pass  # written by an older version of the peer: whose vectors they are is not known
     return Saved(keys, hashes, _read_vectors(vectors, len(keys)), embedder, [])
+
+
+def count(path: Path) -> int | None:
+    """How many vectors a FAISS index says that it has, without reading them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The number, or None where that is no FAISS index. Every kind of index begins with a name
+        of four letters, the dimension as i32 and the number as i64.
+    """
+    with path.open("rb") as file:
+        header = file.read(16)
+    if len(header) < 16 or not (header[:1] == b"I" and header[:4].isalnum()):
+        return None
+    dimension, total = struct.unpack("<iq", header[4:])
+    return total if dimension >= 0 and total >= 0 else None

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub batch: Batch,
     /// The records that Pydantic must judge, in order.
     pub doubtful: Vec<Doubtful>,
+    /// How many records there are in the file, bad ones included.
+    pub records: u64,
     /// What was skipped, in order.
     pub faults: Vec<Fault>,
     /// Size and checksum of the file.
@@ -53,8 +55,9 @@ pub struct Doubtful {
 
 /// Reads the records of a file. Without a key plan, items have no keys.
 ///
-/// With `skip`, a line that is not JSON is left out and told in [`Loaded::faults`], where the
-/// file has one record per line; one that was cut off gives what it still has.
+/// With `skip`, what is no record is left out and told in [`Loaded::faults`]. Where records begin
+/// on lines of their own, reading goes on with the next one; elsewhere, nobody can tell where it
+/// begins, and what follows is left out.
 ///
 /// # Errors
 /// [`Error::Fault`] for a file that is not a JSON array of records; [`Error::Io`];
@@ -68,15 +71,19 @@ pub fn read(
 ) -> Result<Loaded> {
     let source = Source::open(path)?;
     let judge = Judge { plan, key };
-    if let Some(loaded) = lines::read(&source, &judge, false, progress)? {
-        return Ok(loaded);
+    match lines::read(&source, &judge, progress)? {
+        Some(loaded) => Ok(loaded),
+        None => array::read(&source, &judge, skip, progress),
     }
-    match array::read(&source, &judge, skip, progress) {
-        Err(fault @ Error::Fault { .. }) if skip => {
-            lines::read(&source, &judge, true, progress)?.ok_or(fault)
-        }
-        result => result,
-    }
+}
+
+/// Counts the records of a file and lists what is wrong, without keeping anything in memory.
+///
+/// # Errors
+/// [`Error::Fault`] for a file that is no JSON array at all; [`Error::Io`];
+/// [`Error::OutOfMemory`]; [`Error::Interrupted`] by `progress`.
+pub fn survey(path: &Path, progress: &mut Progress) -> Result<Loaded> {
+    array::survey(&Source::open(path)?, progress)
 }
 
 /// An open file. It may be replaced meanwhile: what was opened is what is read.

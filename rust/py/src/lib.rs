@@ -34,7 +34,7 @@ mod _omem {
     #[pymodule_export]
     use crate::pickle::read_pickle;
     #[pymodule_export]
-    use crate::read::Loaded;
+    use crate::read::{Loaded, survey};
     #[pymodule_export]
     use crate::schema::Schema;
     #[pymodule_export]

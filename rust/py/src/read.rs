@@ -7,12 +7,14 @@ use omem_core::error::Fault;
 use omem_core::key::{self, KeyText};
 use omem_core::read::{self, Doubtful};
 use omem_core::{Batch, Node, Plan, Span};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{
+    PyException, PyMemoryError, PyRecursionError, PyRuntimeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::encode::encode;
-use crate::errors::{KeyExtractionError, LoadError, LossyError, to_py};
+use crate::errors::{LoadError, LossyError, to_py};
 use crate::keys::{self, KeySpec};
 use crate::progress::detached;
 use crate::schema::Schema;
@@ -25,7 +27,7 @@ pub struct Loaded {
     batch: Mutex<Option<Batch>>,
     /// How many records the file has, bad ones included.
     #[pyo3(get)]
-    records: usize,
+    records: u64,
     /// The size of the file in bytes.
     #[pyo3(get)]
     size: u64,
@@ -86,7 +88,7 @@ pub fn read(
     let loaded = detached(py, options.progress, |report| {
         read::read(&path, plan, plan_of_key, skip, report)
     })?;
-    let records = loaded.batch.items.len() + loaded.faults.len();
+    let records = loaded.records;
     let mut settling = Settling {
         py,
         schema,
@@ -244,7 +246,11 @@ impl Settling<'_, '_> {
         let attribute = |name: &str| value.getattr(name).ok().and_then(|path| path.extract().ok());
         let path =
             attribute("path").or_else(|| attribute("field")).unwrap_or_else(|| "$".to_owned());
-        let reason = value.to_string();
+        let reason = if error.is_instance_of::<PyValueError>(self.py) {
+            value.to_string()
+        } else {
+            format!("{}: {value}", value.get_type().name()?)
+        };
         if self.options.skip {
             self.bad.push(at.item);
             self.skipped.push((at.record, at.line, at.at, path, reason));
@@ -256,11 +262,27 @@ impl Settling<'_, '_> {
     }
 }
 
-/// Whether an error is about one record and not about the process.
+/// Whether an error is about one record and not about the process, or a callback that tried to
+/// change the memory (a `RuntimeError`).
 fn is_of_record(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyValueError>(py)
-        || error.is_instance_of::<LossyError>(py)
-        || error.is_instance_of::<KeyExtractionError>(py)
+    let of_process =
+        error.is_instance_of::<PyMemoryError>(py) || error.is_instance_of::<PyRuntimeError>(py);
+    error.is_instance_of::<PyException>(py)
+        && (!of_process || error.is_instance_of::<PyRecursionError>(py))
+}
+
+/// Counts the records of any JSON array of objects without keeping them in memory; returns how
+/// many there are, size and checksum of the file, and what is wrong.
+#[pyfunction]
+pub fn survey(py: Python<'_>, path: PathBuf) -> PyResult<Loaded> {
+    let found = detached(py, None, |report| read::survey(&path, report))?;
+    Ok(Loaded {
+        batch: Mutex::new(None),
+        records: found.records,
+        size: found.digest.bytes,
+        checksum: checksum(found.digest.checksum),
+        skipped: found.faults.into_iter().map(told).collect(),
+    })
 }
 
 /// A `LoadError` that names everything.

@@ -8,34 +8,38 @@ use crate::batch::{Batch, Item, Span};
 use crate::check::Place;
 use crate::error::{Error, Fault, Progress, Result, reserve};
 use crate::json::compact::compact;
+use crate::json::scan::validate;
+use crate::plan::{Node, Plan};
 
-/// Reads a JSON array. With `skip`, an element that is JSON but can be no record becomes a fault.
+/// Reads a JSON array. With `skip`, what is no record becomes a fault.
 pub(super) fn read(
     source: &Source,
     judge: &Judge,
     skip: bool,
     progress: &mut Progress,
 ) -> Result<Loaded> {
-    let mut reader = Reader {
-        window: Window::new(source, progress),
-        judge,
-        skip,
-        record: 0,
-        places: judge.places(),
-        compacted: Vec::new(),
-        keys: Vec::new(),
-        loaded: Loaded::default(),
-    };
-    reader.array()?;
-    let Reader { window, mut loaded, .. } = reader;
-    loaded.digest = window.digest();
-    Ok(loaded)
+    Reader { skip, ..Reader::new(source, judge, progress) }.array()
+}
+
+/// Reads a JSON array of objects, counts them and lists faults, but keeps no record.
+pub(super) fn survey(source: &Source, progress: &mut Progress) -> Result<Loaded> {
+    let plan = Plan { nodes: vec![Node::Opaque], root: 0 };
+    let judge = Judge { plan: &plan, key: None };
+    Reader { skip: true, keep: false, ..Reader::new(source, &judge, progress) }.array()
 }
 
 struct Reader<'a, 'b> {
     window: Window<'a, 'b>,
     judge: &'a Judge<'a>,
     skip: bool,
+    /// Whether records are kept.
+    keep: bool,
+    /// What an element begins with where each has a line of its own: a newline, the indentation
+    /// of the first one, and its brace. In files laid out like this it occurs nowhere within an
+    /// element: strings have no newlines, and what is nested is indented deeper.
+    margin: Vec<u8>,
+    /// Whether something was broken: then no element is believed to go on beyond the margin.
+    broken: bool,
     /// The number of the record that is being read.
     record: u64,
     places: Vec<Place>,
@@ -44,41 +48,108 @@ struct Reader<'a, 'b> {
     loaded: Loaded,
 }
 
-impl Reader<'_, '_> {
-    fn array(&mut self) -> Result<()> {
+impl<'a, 'b> Reader<'a, 'b> {
+    fn new(source: &'a Source, judge: &'a Judge, progress: &'a mut Progress<'b>) -> Self {
+        Reader {
+            window: Window::new(source, progress),
+            judge,
+            skip: false,
+            keep: true,
+            margin: Vec::new(),
+            broken: false,
+            record: 0,
+            places: judge.places(),
+            compacted: Vec::new(),
+            keys: Vec::new(),
+            loaded: Loaded::default(),
+        }
+    }
+
+    fn array(mut self) -> Result<Loaded> {
         match self.window.peek()? {
             Some(b'[') => self.window.at += 1,
             Some(0xef) if self.window.rest().starts_with(b"\xef\xbb\xbf") => {
-                return self.fail("a byte order mark; save the file as UTF-8 without one");
+                return Err(self.fault("a byte order mark; save the file as UTF-8 without one"));
             }
-            Some(_) => return self.fail("a JSON array of records was expected"),
-            None => return self.fail("the file is empty"),
+            Some(_) => return Err(self.fault("a JSON array of records was expected")),
+            None => return Err(self.fault("the file is empty")),
         }
-        if self.window.peek()? == Some(b']') {
-            self.window.at += 1;
-        } else {
-            loop {
-                self.element()?;
-                self.record += 1;
-                self.window.records = self.loaded.batch.items.len() as u64;
-                match self.window.peek()? {
-                    Some(b',') => self.window.at += 1,
-                    Some(b']') => break self.window.at += 1,
-                    Some(_) => return self.fail("a comma or ] was expected"),
-                    None => return self.fail("the text ends too early"),
-                }
-            }
+        let mut more = self.begin()?;
+        while more {
+            let element = self.element();
+            self.record += 1;
+            self.window.records = self.record;
+            let between = element.is_ok();
+            more = match element.and_then(|()| self.after_element()) {
+                Err(Error::Fault { fault, .. }) if self.skip => self.step_over(*fault, between)?,
+                outcome => outcome?,
+            };
         }
+        self.loaded.records = self.record;
+        self.loaded.digest = self.window.digest();
+        Ok(self.loaded)
+    }
+
+    /// Goes to the first element, if there is one.
+    fn begin(&mut self) -> Result<bool> {
+        let from = self.window.at;
+        let first = self.window.peek()?;
+        let before = self.window.bytes.get(from..self.window.at).unwrap_or_default();
+        if let (Some(newline), Some(b'{')) = (memchr::memrchr(b'\n', before), first) {
+            self.margin.extend_from_slice(&before[newline..]);
+            self.margin.push(b'{');
+        }
+        if first == Some(b']') {
+            return self.end();
+        }
+        Ok(true)
+    }
+
+    /// Goes on after an element; whether another one follows.
+    fn after_element(&mut self) -> Result<bool> {
         match self.window.peek()? {
-            None => Ok(()),
-            Some(_) => self.fail("more text after the end of the array"),
+            Some(b',') => {
+                self.window.at += 1;
+                Ok(true)
+            }
+            Some(b']') => self.end(),
+            Some(_) => Err(self.fault("a comma or ] was expected")),
+            None => Err(self.fault("the text ends too early")),
+        }
+    }
+
+    /// Ends the array and the file.
+    fn end(&mut self) -> Result<bool> {
+        self.window.at += 1;
+        match self.window.peek()? {
+            None => Ok(false),
+            Some(_) => Err(self.fault("more text after the end of the array")),
+        }
+    }
+
+    /// Notes what is wrong, in an element or between two, and goes to the next element if it can
+    /// be told where it begins.
+    fn step_over(&mut self, fault: Fault, between: bool) -> Result<bool> {
+        reserve(&mut self.loaded.faults, 1)?;
+        self.loaded.faults.push(fault);
+        self.broken = true;
+        let until = self.window.bytes.get(..=self.window.at).unwrap_or_default();
+        if self.margin.is_empty() {
+            self.window.finish()?;
+            Ok(false)
+        } else if between && until.ends_with(&self.margin) {
+            Ok(true) // a comma was missing
+        } else {
+            let next = self.window.find(&self.margin)?;
+            self.window.at = next.map_or(self.window.bytes.len(), |next| next + 1);
+            Ok(next.is_some())
         }
     }
 
     /// One element of the array.
     fn element(&mut self) -> Result<()> {
         if self.window.peek()?.is_none() {
-            return self.fail("the text ends too early");
+            return Err(self.fault("the text ends too early"));
         }
         let at = self.window.at;
         self.keys.clear();
@@ -92,8 +163,15 @@ impl Reader<'_, '_> {
                 return Ok(());
             }
         }
-        let end = match self.window.value() {
-            Err(Error::Json { what, at, path }) => return Err(self.fault(what, at, &path)),
+        let value = if self.broken && !self.margin.is_empty() {
+            let end = self.window.find(&self.margin)?;
+            let bytes = &self.window.bytes;
+            validate(&bytes[..end.unwrap_or(bytes.len())], self.window.at)
+        } else {
+            self.window.value()
+        };
+        let end = match value {
+            Err(Error::Json { what, at, path }) => return Err(self.fault_at(what, at, &path)),
             result => result?,
         };
         // The window may have moved.
@@ -101,8 +179,8 @@ impl Reader<'_, '_> {
         self.window.at = end;
         match self.judge_value(at, end) {
             Err(Error::Json { what, at: offset, path }) => {
-                let error = self.fault(what, at + offset, &path);
-                match error {
+                match self.fault_at(what, at + offset, &path) {
+                    // Reading can go on after a value that is JSON.
                     Error::Fault { fault, .. } if self.skip => {
                         reserve(&mut self.loaded.faults, 1)?;
                         self.loaded.faults.push(*fault);
@@ -120,11 +198,14 @@ impl Reader<'_, '_> {
         let value = &self.window.bytes[at..end];
         let fault =
             |what: &str, at: usize| Err(Error::Json { what: what.into(), at, path: "$".into() });
-        if self.judge.plan.model().is_some() && !value.starts_with(b"{") {
+        if (self.judge.plan.model().is_some() || !self.keep) && !value.starts_with(b"{") {
             return fault("an object was expected", 0);
         }
         if let Err(error) = simdutf8::compat::from_utf8(value) {
             return fault("not UTF-8", error.valid_up_to());
+        }
+        if !self.keep {
+            return Ok(());
         }
         self.compacted.clear();
         compact(value, &mut self.compacted)?;
@@ -147,7 +228,7 @@ impl Reader<'_, '_> {
     }
 
     /// What is wrong at this offset of the window.
-    fn fault(&mut self, what: String, at: usize, path: &str) -> Error {
+    fn fault_at(&mut self, what: String, at: usize, path: &str) -> Error {
         let fault = Fault {
             what,
             record: self.record,
@@ -159,8 +240,8 @@ impl Reader<'_, '_> {
     }
 
     /// What is wrong between the elements.
-    fn fail(&mut self, what: &str) -> Result<()> {
-        Err(self.fault(what.into(), self.window.at, "$"))
+    fn fault(&mut self, what: &str) -> Error {
+        self.fault_at(what.into(), self.window.at, "$")
     }
 }
 

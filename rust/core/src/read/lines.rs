@@ -15,7 +15,7 @@ use super::judge::{Judge, KEYS, RECORDS, span};
 use super::{Doubtful, Loaded, Source};
 use crate::batch::{Item, Span};
 use crate::bytes::Bytes;
-use crate::error::{Error, Fault, Progress, Result, reserve};
+use crate::error::{Error, Progress, Result, reserve};
 use crate::file::Digest;
 use crate::json::compact::compact;
 use crate::json::scan::validate;
@@ -28,21 +28,18 @@ const END: &[u8] = b"\n]\n";
 /// 54 ms then, in small pages in 84 ms; parts of 16 MB are too few for two threads.
 const PART: u64 = if cfg!(test) { 100 } else { 4 << 20 };
 
-/// Reads a file in our layout, or says `None`. With `salvage`, lines that are no records become
-/// faults, and the end may be missing.
+/// Reads a file in our layout, or says `None`.
 pub(super) fn read(
     source: &Source,
     judge: &Judge,
-    salvage: bool,
     progress: &mut Progress,
 ) -> Result<Option<Loaded>> {
-    let Some((body, whole)) = frame(source, salvage)? else {
+    let Some(body) = frame(source)? else {
         return Ok(None);
     };
     let reader = Reader {
         source,
         judge,
-        salvage,
         body,
         cursor: Mutex::new((0, BEGIN.len() as u64)),
         parts: Mutex::new(Parts::default()),
@@ -65,37 +62,24 @@ pub(super) fn read(
     }
     let Parts { mut loaded, mut hash, lines, .. } =
         reader.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if whole {
-        hash.update(END);
-    } else {
-        loaded.faults.push(Fault {
-            what: "the text ends too early".into(),
-            record: lines,
-            line: lines + 1,
-            at: source.size,
-            place: "$".into(),
-        });
-    }
+    hash.update(END);
+    loaded.records = lines;
     loaded.digest = Digest { bytes: source.size, checksum: hash.digest() };
     Ok(Some(loaded))
 }
 
-/// Where the lines of the file end, if it looks like our layout, and whether its end is there.
-fn frame(source: &Source, salvage: bool) -> Result<Option<(u64, bool)>> {
+/// Where the lines of the file end, if it looks like our layout.
+fn frame(source: &Source) -> Result<Option<u64>> {
     let short = (BEGIN.len() + END.len()) as u64;
     let regular = source.file.metadata().is_ok_and(|found| found.is_file());
     if !regular || source.size <= short {
         return Ok(None);
     }
-    let mut begin = [0; 4];
+    let mut begin = [0; BEGIN.len()];
     let mut end = [0; END.len()];
     source.read_at(&mut begin, 0)?;
     source.read_at(&mut end, source.size - END.len() as u64)?;
-    let whole = end == END;
-    // A file that is indented does not pass for one whose every line is broken.
-    let fits = if salvage { begin == *b"[\n{\"" } else { begin.starts_with(BEGIN) && whole };
-    let body = if whole { source.size - END.len() as u64 } else { source.size };
-    Ok(fits.then_some((body, whole)))
+    Ok((begin == BEGIN && end == END).then_some(source.size - END.len() as u64))
 }
 
 /// Why reading ended before the file did.
@@ -108,7 +92,6 @@ enum Stop {
 struct Reader<'a> {
     source: &'a Source,
     judge: &'a Judge<'a>,
-    salvage: bool,
     /// Where the lines end.
     body: u64,
     /// The number of the next part, and where it begins.
@@ -128,8 +111,6 @@ struct Part {
     items: Vec<Item>,
     /// Index of the item, line in the part, offset in the part.
     doubtful: Vec<(usize, u64, u64)>,
-    /// What is wrong, line in the part, offset in the part, path in the record.
-    faults: Vec<(String, u64, u64, String)>,
     lines: u64,
 }
 
@@ -235,56 +216,42 @@ impl Reader<'_> {
             part.lines += 1;
         }
         // A comma before the end of the array is no JSON.
-        let closed = to < self.body || !comma || self.salvage;
+        let closed = to < self.body || !comma;
         Ok(closed.then_some(part))
     }
 
-    /// Takes a line that was not accepted: as doubtful if it is a compact JSON object, else,
-    /// where lines may be skipped, as a fault.
+    /// Takes a line that was not accepted as doubtful, if it is a compact JSON object.
     fn doubt(&self, part: &mut Part, at: usize, next: usize, text: bool) -> Result<bool> {
         let line = &part.bytes[at..next];
         let (line, closed) = match line.strip_suffix(BETWEEN) {
             Some(line) => (line, true),
             None => (line, !line.ends_with(b"\n")),
         };
-        match self.fault(line, closed, text) {
-            Err(Error::OutOfMemory { bytes }) => return Err(Error::OutOfMemory { bytes }),
-            Err(Error::Json { what, at: offset, path }) if self.salvage => {
-                reserve(&mut part.faults, 1)?;
-                part.faults.push((what, part.lines, (at + offset) as u64, path));
-            }
-            Err(_) => return Ok(false),
-            Ok(()) => {
-                let record = span(RECORDS, at, at + line.len())?;
-                reserve(&mut part.doubtful, 1)?;
-                part.doubtful.push((part.items.len(), part.lines, at as u64));
-                reserve(&mut part.items, 1)?;
-                part.items.push(Item { record, key: Span::default(), hash: 0, unset: (0, 0) });
-            }
+        if !closed || !text || !self.is_record(line)? {
+            return Ok(false);
         }
+        let record = span(RECORDS, at, at + line.len())?;
+        reserve(&mut part.doubtful, 1)?;
+        part.doubtful.push((part.items.len(), part.lines, at as u64));
+        reserve(&mut part.items, 1)?;
+        part.items.push(Item { record, key: Span::default(), hash: 0, unset: (0, 0) });
         Ok(true)
     }
 
-    /// What keeps a line from being a record.
-    fn fault(&self, line: &[u8], closed: bool, text: bool) -> Result<()> {
-        let fault =
-            |what: &str, at: usize| Err(Error::Json { what: what.into(), at, path: "$".into() });
-        if !text && let Err(error) = simdutf8::compat::from_utf8(line) {
-            return fault("not UTF-8", error.valid_up_to());
-        }
+    /// Whether a line is one JSON value, compact, and may be a record.
+    fn is_record(&self, line: &[u8]) -> Result<bool> {
         if self.judge.plan.model().is_some() && !line.starts_with(b"{") {
-            return fault("an object was expected", 0);
-        }
-        let end = validate(line, 0)?;
-        if !closed || end < line.len() {
-            return fault("a comma and the end of the line were expected", end);
+            return Ok(false);
         }
         let mut dense = Vec::new();
-        compact(line, &mut dense)?;
-        if dense != line && !self.salvage {
-            return fault("not compact", 0);
+        let verdict = validate(line, 0).and_then(|end| {
+            compact(line, &mut dense)?;
+            Ok(end == line.len() && dense == line)
+        });
+        match verdict {
+            Err(Error::Json { .. }) => Ok(false),
+            verdict => verdict,
         }
-        Ok(())
     }
 }
 
@@ -312,7 +279,7 @@ impl Parts {
 
     fn append(&mut self, from: u64, part: Part) -> Result<()> {
         self.hash.update(&part.bytes);
-        let Loaded { batch, doubtful, faults, .. } = &mut self.loaded;
+        let Loaded { batch, doubtful, .. } = &mut self.loaded;
         reserve(&mut batch.chunks, 2)?;
         let first = u32::try_from(batch.chunks.len()).unwrap_or(u32::MAX);
         if first.checked_add(KEYS).is_none() {
@@ -331,14 +298,6 @@ impl Parts {
             record: self.lines + line,
             line: self.lines + line + 2,
             at: from + at,
-        }));
-        reserve(faults, part.faults.len())?;
-        faults.extend(part.faults.into_iter().map(|(what, line, at, path)| Fault {
-            what,
-            record: self.lines + line,
-            line: self.lines + line + 2,
-            at: from + at,
-            place: path,
         }));
         batch.chunks.push(part.bytes);
         if !part.keys.is_empty() {

@@ -255,12 +255,98 @@ fn skip_leaves_out_what_is_broken() {
     assert_eq!(loaded.faults[0].what, "not UTF-8");
 
     let loaded = load(&bytes[..bytes.len() - 10], true).unwrap();
-    assert_eq!((loaded.batch.items.len(), loaded.faults.len()), (38, 3));
+    assert_eq!((loaded.batch.items.len(), loaded.faults.len()), (38, 2));
+    assert_eq!(loaded.records, 40);
 
     let valid = b"[{\"k\":\"a\",\"v\":1,\"n\":null}, 3, {\"k\":\"\\ud800\",\"v\":1,\"n\":null}]";
     let loaded = load(valid, true).unwrap();
     assert_eq!((loaded.batch.items.len(), loaded.faults.len()), (1, 2));
-    assert!(load(b"[\n  {\"k\": tru}\n]\n", true).is_err());
+    let loaded = load(b"[\n  {\"k\": tru}\n]\n", true).unwrap();
+    assert_eq!((loaded.batch.items.len(), loaded.faults.len(), loaded.records), (0, 1, 1));
+}
+
+/// Our layout, and what an indenting writer makes of the same records.
+fn layouts(lines: &[String]) -> [Vec<u8>; 2] {
+    let indented: Vec<_> = lines
+        .iter()
+        .map(|line| line.replacen('{', "{\n    ", 1).replacen(",\"n\"", ",\n    \"n\"", 1))
+        .collect();
+    let indented = format!("[\n  {}\n]", indented.join(",\n  ").replace("null}", "null\n  }"));
+    [joined(lines), indented.into_bytes()]
+}
+
+fn offset_of(text: &[u8], what: &str) -> usize {
+    memchr::memmem::find(text, what.as_bytes()).unwrap()
+}
+
+#[test]
+fn skip_goes_on_with_the_next_record_in_any_layout() {
+    let lines = lines(40);
+    let without = |gone: &[usize]| {
+        let kept = lines.iter().enumerate().filter(|(number, _)| !gone.contains(number));
+        kept.map(|(_, line)| line.clone()).collect::<Vec<_>>()
+    };
+    for text in layouts(&lines) {
+        assert_eq!(records(&load(&text, true).unwrap()), lines);
+        let [five, nine] = ["\"5\"", "\"9\""].map(|key| offset_of(&text, key));
+
+        // A string that does not end, a list that does not end, and what is no text at all.
+        let mut broken = text.clone();
+        broken[five + 2] = b'x';
+        let at = nine + offset_of(&text[nine..], "]");
+        broken[at] = b',';
+        let loaded = load(&broken, true).unwrap();
+        assert_eq!(records(&loaded), without(&[5, 9]));
+        assert_eq!(loaded.records, 40);
+        let numbers: Vec<_> = loaded.faults.iter().map(|fault| fault.record).collect();
+        assert_eq!(numbers, [5, 9]);
+
+        let mut broken = text.clone();
+        broken[five - 4..five + 4].fill(0);
+        assert_eq!(records(&load(&broken, true).unwrap()), without(&[5]));
+
+        // A comma that is missing costs no record, a bracket too many neither.
+        for with in [b' ', b']'] {
+            let mut broken = text.clone();
+            let at = five + offset_of(&text[five..], "},");
+            broken[at + 1] = with;
+            let loaded = load(&broken, true).unwrap();
+            assert_eq!(records(&loaded), lines);
+            assert_eq!((loaded.faults.len(), loaded.records), (1, 40));
+        }
+
+        // Cut at every byte: what is whole before the cut is there.
+        for cut in 2..text.len() - 2 {
+            let loaded = load(&text[..cut], true).unwrap();
+            let found = records(&loaded);
+            assert_eq!(found, lines[..found.len()]);
+            assert_eq!(loaded.faults.len(), 1, "{cut}");
+            assert!(loaded.records <= found.len() as u64 + 1);
+        }
+    }
+}
+
+#[test]
+fn skip_keeps_what_is_before_the_fault_where_records_share_a_line() {
+    let text = format!("[{}]", lines(9).join(",")).replace("\"5\"", "\"5");
+    let loaded = load(text.as_bytes(), true).unwrap();
+    assert_eq!(records(&loaded), lines(5));
+    assert_eq!((loaded.faults.len(), loaded.records), (1, 6));
+}
+
+#[test]
+fn a_survey_counts_and_lists_but_keeps_nothing() {
+    let mut lines = lines(40);
+    lines[7] = "[]".into();
+    lines[9].push('x');
+    for text in layouts(&lines) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&text).unwrap();
+        let found = survey(file.path(), &mut |_, _| true).unwrap();
+        assert_eq!((found.records, found.batch.items.len(), found.doubtful.len()), (40, 0, 0));
+        assert_eq!(found.faults.len(), 2, "{:?}", found.faults);
+        assert_eq!(found.digest.checksum, xxhash_rust::xxh3::xxh3_64(&text));
+    }
 }
 
 #[test]

@@ -12,6 +12,9 @@ use crate::json::scan::{validate, white};
 /// As much is read at once; the window holds more only for a value that is longer.
 const BLOCK: usize = if cfg!(test) { 50 } else { 1 << 20 };
 
+/// So much is kept of what is done, where an element's line begins.
+const BEFORE: usize = 64;
+
 pub(super) struct Window<'a, 'b> {
     pub source: &'a Source,
     /// The bytes in memory.
@@ -74,6 +77,33 @@ impl<'a, 'b> Window<'a, 'b> {
         }
     }
 
+    /// Where these bytes occur next, after the place of the next value; all up to there is in
+    /// memory then.
+    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let finder = memchr::memmem::Finder::new(bytes);
+        let mut searched = 0;
+        loop {
+            let from = self.at + searched;
+            if let Some(found) = finder.find(&self.bytes[from..]) {
+                return Ok(Some(from + found));
+            }
+            if self.end {
+                return Ok(None);
+            }
+            searched = (self.bytes.len() - self.at).saturating_sub(bytes.len() - 1);
+            self.read()?;
+        }
+    }
+
+    /// Reads to the end of the file, keeping nothing.
+    pub fn finish(&mut self) -> Result<()> {
+        while !self.end {
+            self.at = self.bytes.len();
+            self.read()?;
+        }
+        Ok(())
+    }
+
     /// Whether what is wrong here may be right when more is read: a value, an escape or a number
     /// that the window cuts.
     fn goes_on(&self, at: usize) -> bool {
@@ -82,12 +112,13 @@ impl<'a, 'b> Window<'a, 'b> {
         rest.len() < 6 || rest.iter().all(scalar)
     }
 
-    /// Drops what is done and reads the next block.
+    /// Drops what is done, but for its end, and reads the next block.
     fn read(&mut self) -> Result<()> {
-        self.counted = (0, self.line(self.at) - 1);
-        self.begin = self.offset(self.at);
-        self.bytes.drain(..self.at);
-        self.at = 0;
+        let done = self.at.saturating_sub(BEFORE);
+        self.counted = (self.at - done, self.line(self.at) - 1);
+        self.begin = self.offset(done);
+        self.bytes.drain(..done);
+        self.at -= done;
         let old = self.bytes.len();
         // As much again as is there, so that a long value is not validated too often.
         let more = BLOCK.max(old);
