@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
 import os
 import stat
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from models import Profile, profiles
-from omem import LoadError, OMem
+from omem import LoadError, LoadReport, OMem
 
 
 class Airport(BaseModel):
@@ -145,6 +148,107 @@ def test_migrate_converts_old_records(tmp_path: Path) -> None:
     memory = OMem(Airport, "icao")
     memory.load_data(path, migrate=lambda old: {"icao": old["code"], "name": old.get("names")})
     assert memory.items == [Airport(icao="A", name="x"), Airport(icao="B", name=None)]
+
+
+@pytest.mark.parametrize(
+    ("migrate", "says"),
+    [
+        (lambda old: old["gone"], "migrate raised KeyError: 'gone'"),
+        (lambda old: 1 // 0, "ZeroDivisionError"),
+        (lambda old: None, "NoneType"),
+        (lambda old: [old], "list"),
+        (lambda old: {"icao": object()}, "not JSON"),
+        (lambda old: {"icao": "\ud800"}, "not JSON"),
+        (lambda old: {"icao": "A", "lat": "north"}, r"\$\.lat"),
+        (lambda old: {"icao": "A", "iata": "x"}, r"\$\.iata"),
+        (lambda old: {}, r"\$\.icao"),
+    ],
+)
+def test_a_migration_that_fails_is_told_with_its_record(
+    tmp_path: Path, migrate: Any, says: str
+) -> None:
+    path = tmp_path / "memory.json"
+    path.write_text('[{"icao":"A"},\n{"icao":"B"}]')
+    memory = memory_of(Airport(icao="X"))
+
+    def second(old: dict[str, Any]) -> dict[str, Any]:
+        return old if old["icao"] == "A" else migrate(old)
+
+    with pytest.raises(LoadError, match=f"record 1, line 2.*{says}") as caught:
+        memory.load_data(path, migrate=second)
+    assert (caught.value.file, caught.value.record) == (str(path), 1)
+    assert memory.keys == ["X"]
+    report = memory.load_data(path, migrate=second, on_error="skip")
+    assert memory.keys == ["A"]
+    assert [bad.record for bad in report.skipped] == [1]
+
+
+def test_a_migration_may_return_what_pydantic_writes_as_json(tmp_path: Path) -> None:
+    class Event(BaseModel):
+        name: str
+        day: datetime.date
+        cost: Decimal
+        score: float
+
+    path = tmp_path / "memory.json"
+    path.write_text('[{"name":"a"}]')
+    memory = OMem(Event, "name")
+    day, cost = datetime.date(2024, 2, 29), Decimal("1.50")
+    memory.load_data(path, migrate=lambda old: old | {"day": day, "cost": cost, "score": math.inf})
+    assert memory.items == [Event(name="a", day=day, cost=cost, score=math.inf)]
+
+
+def test_a_migration_that_changes_the_memory_is_a_runtime_error(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    path.write_text('[{"icao":"A"}]')
+    memory = memory_of(Airport(icao="X"))
+
+    def migrate(old: dict[str, Any]) -> dict[str, Any]:
+        memory.clear()
+        return old
+
+    with pytest.raises(RuntimeError, match="callback"):
+        memory.load_data(path, migrate=migrate, on_error="skip")
+    with pytest.raises(TypeError, match="migrate"):
+        memory.load_data(path, migrate="x")  # type: ignore[arg-type]
+    assert memory.keys == ["X"]
+
+
+def test_a_validator_that_breaks_is_told_with_its_record(tmp_path: Path) -> None:
+    class Fragile(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def look(cls, value: str) -> str:
+            return {"a": "a"}[value]
+
+    path = tmp_path / "memory.json"
+    path.write_text('[{"name":"a"},{"name":"b"}]')
+    memory = OMem(Fragile, "name")
+    with pytest.raises(LoadError, match=r"record 1.*KeyError: 'b'"):
+        memory.load_data(path)
+    report = memory.load_data(path, on_error="skip")
+    assert (memory.keys, [bad.record for bad in report.skipped]) == (["a"], [1])
+
+
+def test_reports_count_what_was_done(tmp_path: Path) -> None:
+    path = tmp_path / "memory.json"
+    path.write_text(
+        '[{"icao":"A"},{"icao":"A","lat":1.0},{"icao":"B","iata":"X","name":null,"aliases":[]},'
+        '{"icao":7},{"icao":"C","name":"c","lat":0.0,"aliases":["x"]}]'
+    )
+    memory = memory_of(Airport(icao="C", aliases=["y"]), Airport(icao="D"))
+    report = memory.load_data(path, mode="merge", on_error="skip", unknown="drop")
+    assert report.path == path
+    assert (report.records, report.entities, report.merged) == (5, 4, 2)
+    assert (report.defaults_filled, report.unknown_dropped) == (3 + 2 + 1, 1)
+    assert [(bad.record, bad.path) for bad in report.skipped] == [(3, "$.icao")]
+    report = memory.load_data(path, on_error="skip", unknown="drop")
+    assert (report.records, report.entities, report.merged) == (5, 3, 1)
+    memory.dump(tmp_path / "m")
+    report = memory.load(tmp_path / "m")
+    assert report == LoadReport(path=tmp_path / "m", records=3, entities=3)
 
 
 def test_missing_files(tmp_path: Path) -> None:

@@ -145,6 +145,8 @@ def verify(folder_path: StrPath) -> list[str]:
     with _omem.FolderReader(path) as folder:
         found = _metadata(folder, wrong)
         listed: dict[str, Any] = found.get("files", {})
+        unknown = [name for name in listed if name not in FILES]
+        wrong += [f"{METADATA} lists {name}, which is no file of a memory" for name in unknown]
         for name in FILES:
             if name == METADATA:
                 continue
@@ -191,7 +193,7 @@ def _check(name: str, place: Path, found: dict[str, Any], wrong: list[str]) -> N
     facts = metadata.facts_of(found, name)
     records = name in RECORDS
     seen = _check_records(name, place, found, wrong) if records else _omem.file_facts(place)
-    if facts is None and "files" in found:
+    if facts is None and found.get("files"):
         wrong.append(f"{name} is not listed in {METADATA}, so it is of another dump")
     elif facts not in (None, seen):
         wrong.append(f"{name} is not the file that {METADATA} describes")

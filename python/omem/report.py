@@ -36,8 +36,8 @@ class BadRecord:
 
     Attributes:
         record: The record's number in the file, from 0.
-        line: The line it begins on, from 1.
-        offset: The byte it begins at, from 0.
+        line: The line, from 1, of the fault where the text is no JSON, else of the record.
+        offset: The byte, from 0, likewise.
         path: Where in the record the fault lies, as `$.field[3]`.
         reason: What is wrong.
     """

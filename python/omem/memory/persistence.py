@@ -118,7 +118,10 @@ class Persistence(Search[T]):
                 data, on_error=on_error, unknown=unknown, migrate=migrate, progress=progress
             )
             if verify:
-                _verify(path / DATA, loaded, metadata.facts_of(found, DATA))
+                _verify(path / DATA, (loaded.size, loaded.checksum), found)
+            size = found.get("size")
+            if size not in (None, loaded.records):
+                warnings.append(f"{METADATA} says {size} entities, {DATA} has {loaded.records}")
             prepared, merged = self._prepare(loaded)
             aside = self._read_quarantine(folder, path, found if verify else {}, restorer)
             index = self._read_index(folder, path)
@@ -231,6 +234,8 @@ class Persistence(Search[T]):
     ) -> tuple[_omem.Loaded, Restorer[T]]:
         one_of("on_error", on_error, get_args(OnError))
         one_of("unknown", unknown, get_args(Unknown))
+        if migrate is not None and not callable(migrate):
+            raise TypeError(f"migrate must be a callable, not {type(migrate).__name__}")
         restorer = Restorer(self.memory_schema, drop_unknown=unknown == "drop", migrate=migrate)
         loaded = self._store.read(
             path,
@@ -281,7 +286,7 @@ class Persistence(Search[T]):
         restorer: Restorer[T],
     ) -> quarantine.Entries:
         place = path / QUARANTINE
-        content = _content(folder.path(QUARANTINE), place, metadata.facts_of(found, QUARANTINE))
+        content = _content(folder.path(QUARANTINE), place, found)
         return (
             {} if content is None else quarantine.from_json(content, place, restorer, self._store)
         )
@@ -361,32 +366,35 @@ class Persistence(Search[T]):
         ]
 
 
-def _content(file: Path | None, path: Path, facts: tuple[int, str] | None) -> bytes | None:
+def _content(file: Path | None, path: Path, found: dict[str, Any]) -> bytes | None:
     """The content of a small file of the folder, None where there is none and none should be."""
     if file is None:
-        if facts is not None:
+        if metadata.facts_of(found, path.name) is not None:
             raise LoadError(
                 f"{path} is missing, though {METADATA} lists it. Restore a backup, or load what "
                 "there is with load(verify=False)",
                 file=str(path),
             )
         return None
-    if facts is not None:
-        _compare(path, _omem.file_facts(file), facts)
+    if found.get("files"):
+        _verify(path, _omem.file_facts(file), found)
     return file.read_bytes()
 
 
-def _verify(path: Path, loaded: _omem.Loaded, facts: tuple[int, str] | None) -> None:
-    if facts is not None:
-        _compare(path, (loaded.size, loaded.checksum), facts)
-
-
-def _compare(path: Path, found: tuple[int, str], facts: tuple[int, str]) -> None:
+def _verify(path: Path, seen: tuple[int, str], found: dict[str, Any]) -> None:
     """Refuse a file that is not the one which the metadata describe."""
-    if facts != found:
+    facts = metadata.facts_of(found, path.name)
+    if facts is None and found.get("files"):
         raise LoadError(
-            f"{path} is not the file that {METADATA} describes: {found[0]} bytes with checksum "
-            f"{found[1]} instead of {facts[0]} with {facts[1]}. It was changed or damaged "
+            f"{path} is not listed in {METADATA}, so it is of another dump; restore a backup, or "
+            "load it as it is with load(verify=False)",
+            file=str(path),
+        )
+    if facts is not None and facts != seen:
+        size, checksum = facts
+        raise LoadError(
+            f"{path} is not the file that {METADATA} describes: {seen[0]} bytes with checksum "
+            f"{seen[1]} instead of {size} with {checksum}. It was changed or damaged "
             "after the dump; restore a backup, or load it as it is with load(verify=False)",
             file=str(path),
         )

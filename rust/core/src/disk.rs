@@ -18,13 +18,22 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// The hidden sibling of `path` that is called `.NAME` and `suffix`.
+/// The hidden sibling of `path` that is called `.NAME` and `suffix`; a NAME that leaves no room
+/// for a suffix is hashed.
 pub(crate) fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(suffix);
-    parent(path).join(name)
+    let name = path.file_name().unwrap_or_default();
+    let mut hidden = std::ffi::OsString::from(".");
+    if name.len() + ROOM <= 255 {
+        hidden.push(name);
+    } else {
+        hidden.push(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_encoded_bytes())));
+    }
+    hidden.push(suffix);
+    parent(path).join(hidden)
 }
+
+/// A dot and the longest suffix that a sibling has.
+const ROOM: usize = ".".len() + ".omem-index-commit".len();
 
 /// Whether something stands at `path`, be it a link that leads nowhere.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
@@ -287,6 +296,16 @@ pub(crate) mod tests {
             Some(hook) => hook(action, path).map_err(|error| Error::io(action, path, error)),
             None => Ok(()),
         })
+    }
+
+    #[test]
+    fn a_name_of_any_length_has_siblings() {
+        let dir = tempfile::tempdir().unwrap();
+        for len in [1, 236, 237, 255] {
+            let sibling = sibling(&dir.path().join("ä".repeat(len / 2) + "a"), ".omem-lock-turn");
+            fs::write(&sibling, "").unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
     }
 
     #[test]
