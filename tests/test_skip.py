@@ -132,3 +132,18 @@ def test_a_merge_skips_too_and_changes_nothing_without(content: bytes, tmp_path:
     entity = memory.get("A1")
     assert entity is not None
     assert entity.aliases == ["old", "x"]
+
+
+def test_keys_that_cannot_be_had_are_skipped_with_their_place(tmp_path: Path) -> None:
+    def key(airport: Airport) -> str:
+        if airport.icao == "A4":
+            raise ZeroDivisionError
+        return airport.icao
+
+    ours(tmp_path / "x.json")
+    memory = OMem(Airport, key)
+    with pytest.raises(LoadError, match="record 4, line 6"):
+        memory.load_data(tmp_path / "x.json")
+    report = memory.load_data(tmp_path / "x.json", on_error="skip")
+    assert memory.items == without(4)
+    assert [(bad.record, bad.line) for bad in report.skipped] == [(4, 6)]
