@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from datetime import date
+from types import SimpleNamespace
+from typing import Annotated, Any
+from unittest.mock import MagicMock, Mock
 
 import pytest
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from omem import MergeError, MergeStrategy, OMem, retry
+from omem import BaseLLMMerger, MergeError, MergeStrategy, OMem, retry
 from omem.merger import CustomRuleMerger, create_merger
+from omem.strategy import LLM_STRATEGIES
 
 
 class Person(BaseModel):
@@ -190,6 +199,280 @@ def test_mergers_work_on_their_own() -> None:
         CustomRuleMerger(lambda p: p.name, Chat(united), Person)
     with pytest.raises(ValueError, match="llm_client"):
         memory_with(None)
+
+
+def forty_two_pairs() -> list[Person]:
+    return [Person(name=f"p{n % 42}", skills=[str(n // 42)]) for n in range(84)]
+
+
+@pytest.mark.parametrize("kind", ["chat model", "callable"])
+def test_requests_run_at_once_but_no_more_than_max_workers(kind: str) -> None:
+    lock = threading.Lock()
+    running, most = 0, 0
+
+    def slow(existing: Person, incoming: Person) -> Person:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return united(existing, incoming)
+
+    chat: Any = Chat(slow)
+    if kind == "callable":
+        chat = lambda system, user, schema: slow(*both([("human", user)]))  # noqa: E731
+    memory = memory_with(chat, max_workers=7)
+    began = time.perf_counter()
+    memory.add(forty_two_pairs())
+    assert most == 7
+    assert time.perf_counter() - began < 42 * 0.02
+    assert [person.skills for person in memory] == [["0", "1"]] * 42
+    assert threading.active_count() < 7  # no pool outlives the call
+
+
+def test_a_batch_holds_at_most_forty_pairs() -> None:
+    sizes: list[int] = []
+
+    class Counting(Chat):
+        def with_structured_output(self, schema: Any) -> Runnable[Any, Any]:
+            runnable = super().with_structured_output(schema)
+
+            class Batched(type(runnable)):  # type: ignore[misc]
+                def batch(self, inputs: list[Any], *args: Any, **options: Any) -> list[Any]:
+                    sizes.append(len(inputs))
+                    return runnable.batch(inputs, *args, **options)
+
+            return Batched(runnable.func)  # type: ignore[attr-defined]
+
+    memory_with(Counting(united)).add(forty_two_pairs())
+    assert sizes == [40, 2]
+
+
+def test_an_outage_loses_nothing_and_costs_no_more_than_the_retries() -> None:
+    def down(existing: Person, incoming: Person) -> Person:
+        raise StatusError("overloaded")
+
+    chat = Chat(down)
+    memory = memory_with(chat)
+    report = memory.add(people())
+    assert chat.calls == report.llm_calls == 4 * 3
+    assert [p.skills for p in memory] == [["0", "1", "2", "3", "4"], []]
+
+    def broken(existing: Person, incoming: Person) -> Person:
+        error = StatusError("bad request")
+        error.status_code = 400
+        raise error
+
+    chat = memory.llm_client = Chat(broken)
+    assert memory.add(Person(name="Ada", city="Rome")).llm_calls == chat.calls == 1
+    assert memory.get("Ada") == Person(name="Ada", city="Rome", skills=["0", "1", "2", "3", "4"])
+
+
+class Dated(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    born: date = Field(alias="bornOn")
+    age: Annotated[int, Field(ge=0)] = 0
+
+
+class Loose(BaseModel):
+    name: str
+    born: str
+
+
+class Sub(Dated):
+    more: int = 1
+
+
+BORN = date(1815, 12, 10)
+GOOD: dict[str, Any] = {
+    "an instance": Dated(name="Ada", bornOn=BORN, age=36),
+    "a dict by alias": {"name": "Ada", "bornOn": BORN, "age": 36},
+    "a dict of JSON values": {"name": "Ada", "bornOn": "1815-12-10", "age": 36},
+    "a dict by field name": {"name": "Ada", "born": "1815-12-10", "age": 36},
+    "JSON": '{"name": "Ada", "born": "1815-12-10", "age": 36}',
+    "bytes": b' {"name": "Ada", "bornOn": "1815-12-10", "age": 36} ',
+    "a fence": '```json\n{"name": "Ada", "born": "1815-12-10", "age": 36}\n```',
+    "a plain fence": '```\n{"name": "Ada", "born": "1815-12-10", "age": 36}\n```\n',
+    "a subclass": Sub(name="Ada", bornOn=BORN, age=36),
+}
+BAD: dict[str, Any] = {
+    "unchecked": Dated.model_construct(name="Ada", born=BORN, age=-1),
+    "unchecked types": Dated.model_construct(name="Ada", born="1815", age=1),
+    "another model": Loose(name="Ada", born="1815"),
+    "out of bounds": {"name": "Ada", "born": "1815-12-10", "age": -1},
+    "cut off": '{"name": "Ada", "bornOn": "1815-1',
+    "prose": "I merged the two records for you.",
+    "a list": [1, 2],
+    "a number": 3,
+}
+
+
+@pytest.mark.parametrize("case", [*GOOD, *BAD])
+def test_what_counts_as_an_answer(case: str) -> None:
+    answer = GOOD.get(case, BAD.get(case))
+    calls: list[str] = []
+
+    def model(system: str, user: str, schema: type[BaseModel]) -> Any:
+        calls.append(user)
+        return answer
+
+    memory = OMem(Dated, "name", model, strategy_or_merger="llm_prefer_existing")
+    memory.add([Dated(name="Ada", bornOn=BORN, age=1), Dated(name="Ada", bornOn=BORN, age=2)])
+    assert [item.age for item in memory] == [36 if case in GOOD else 2]
+    assert len(calls) == 1
+
+
+def test_clients_without_langchains_batch() -> None:
+    class OnlyInvoke:
+        def with_structured_output(self, schema: Any) -> Any:
+            return SimpleNamespace(invoke=lambda messages: united(*both(messages)))
+
+    class OldBatch:
+        def with_structured_output(self, schema: Any) -> Any:
+            def batch(inputs: list[Any], config: Any = None) -> list[Any]:
+                raise AssertionError("one bad answer would spoil all")
+
+            return SimpleNamespace(invoke=lambda m: united(*both(m)), batch=batch)
+
+    for client in (OnlyInvoke(), OldBatch()):
+        memory = memory_with(client)
+        assert memory.add(people()).llm_calls == 4
+        assert memory.items[0].skills == ["0", "1", "2", "3", "4"]
+
+
+def test_a_mock_is_accepted_and_what_it_answers_is_not() -> None:
+    for mock in (Mock(), MagicMock()):
+        memory = memory_with(mock)
+        memory.add(people())
+        assert memory.items[0].skills == ["0", "1", "2", "3", "4"]
+    with pytest.raises(TypeError, match="with_structured_output"):
+        memory_with(object()).add(people())
+
+
+class ToolChat(BaseChatModel):
+    """A chat model that calls tools, so that LangChain's own `with_structured_output` is used."""
+
+    model: str = "fake"
+
+    @property
+    def _llm_type(self) -> str:
+        return "fake"
+
+    def bind_tools(self, tools: Any, **options: Any) -> Runnable[Any, Any]:
+        return self
+
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **options: Any
+    ) -> ChatResult:
+        existing, incoming = both(messages)
+        call = {"name": "Person", "args": united(existing, incoming).model_dump(), "id": "1"}
+        message = AIMessage(content="", tool_calls=[call])
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def test_langchains_own_structured_output() -> None:
+    memory = memory_with(ToolChat())
+    assert memory.add(people()).llm_calls == 4
+    assert memory.items[0].skills == ["0", "1", "2", "3", "4"]
+
+
+def test_extension_points(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Any] = []
+
+    class Own(BaseLLMMerger[Person]):
+        @property
+        def system_prompt(self) -> str:
+            return "Merge {them}."
+
+        def build_prompt(self) -> ChatPromptTemplate:
+            system = SystemMessage(self.system_prompt)
+            user = "existing: {item_existing}\nincoming: {item_incoming}"
+            return ChatPromptTemplate.from_messages([system, ("user", user)])
+
+    def answer(existing: Person, incoming: Person) -> Person:
+        seen.append((existing, incoming))
+        return united(existing, incoming)
+
+    log = logging.getLogger("mine")
+    merger = Own(lambda p: p.name, Chat(answer), Person, 2, logger_instance=log)
+    merger.max_batch_pairs = 1
+    memory = OMem(Person, "name", strategy_or_merger=merger)
+    memory.add([Person(name="A{da}", skills=["{a}"]), Person(name="A{da}", skills=["b"])])
+    assert memory.items == [Person(name="A{da}", skills=["{a}", "b"])]
+    assert len(seen) == 1
+    asked: list[str] = []
+    merger.llm_client = lambda system, user, schema: asked.append(system)
+    with caplog.at_level(logging.WARNING, "mine"):
+        memory.add(Person(name="A{da}", skills=["c"]))
+    assert asked == ["Merge {them}."]
+    assert [record.name for record in caplog.records] == ["mine"]
+    assert memory.items[0].skills == ["{a}", "b", "c"]
+
+
+def test_another_client_takes_over() -> None:
+    first, second = Chat(united), Chat(lambda existing, incoming: incoming)
+    memory = memory_with(first)
+    memory.add([Person(name="Ada", skills=["a"]), Person(name="Ada", skills=["b"])])
+    memory.llm_client = second
+    assert memory.llm_client is second
+    memory.add(Person(name="Ada", skills=["c"]))
+    assert (first.calls, second.calls, memory.items[0].skills) == (1, 1, ["c"])
+
+
+def test_an_interrupt_stops_and_changes_nothing() -> None:
+    begun: list[int] = []
+
+    def stop(system: str, user: str, schema: type[BaseModel]) -> Any:
+        begun.append(1)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+        return united(*both([("human", user)]))
+
+    memory = memory_with(stop, max_workers=2)
+    memory.add([Person(name=f"p{n}") for n in range(42)])
+    before = memory.items
+    with pytest.raises(KeyboardInterrupt):
+        memory.add(forty_two_pairs())
+    assert len(begun) < 40  # what had not begun was never asked
+    assert memory.items == before
+    memory.llm_client = Chat(united)
+    memory.add(forty_two_pairs())  # and the memory is not locked
+    assert memory.size == 42
+
+
+def test_a_failing_dynamic_rule_changes_nothing() -> None:
+    memory = OMem(
+        Person,
+        "name",
+        Chat(united),
+        strategy_or_merger=MergeStrategy.LLM.CUSTOM_RULE,
+        rule="Newest first.",
+        dynamic_rule=lambda: str(1 // 0),
+    )
+    memory.add(Person(name="Ada"))
+    with pytest.raises(ZeroDivisionError):
+        memory.add([Person(name="Eve"), Person(name="Ada")])
+    assert memory.keys == ["Ada"]
+
+
+def test_the_prompts_say_what_matters() -> None:
+    def noting(system: str, user: str, schema: type[BaseModel]) -> None:
+        prompts.append(system)
+
+    for strategy in LLM_STRATEGIES:
+        prompts: list[str] = []
+        rule = {"rule": "Be kind."} if strategy == MergeStrategy.LLM.CUSTOM_RULE else {}
+        memory = OMem(Person, "name", noting, strategy_or_merger=strategy, **rule)
+        memory.add([Person(name="Ada"), Person(name="Ada", city="Rome")])
+        (prompt,) = prompts
+        for word in ("identify", "exactly", "Do not add", "guess", "null"):
+            assert word in prompt
+        assert ("Be kind." in prompt) == bool(rule)
 
 
 def editor(**changes: Any) -> Callable[..., Any]:

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use omem_core::check::check;
 use omem_core::merge::{self, Lists, Merger, Strategy};
@@ -618,7 +618,9 @@ fn grouped(batch: &omem_core::Batch) -> Vec<Vec<usize>> {
     groups
 }
 
-/// How many threads long work may use.
+/// How many threads long work may use. Asked once: the answer is read from files of the cgroup,
+/// which takes longer than a small merge.
 pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from).min(8))
 }
