@@ -2,271 +2,305 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Sequence
 from typing import Any, cast
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from omem.embedding import Embedder
+from omem import _omem
 from omem.errors import EmbedderError
-from omem.retry import is_transient, wait_before
+from omem.index.flat import Flat, Found
+from omem.index.graph import Graph
+from omem.index.kinds import Kind
+from omem.index.metric import Metric, Numbers, Vectors
 
-Vectors = NDArray[np.float32]
-MAX_RETRIES = 2
+_faiss = cast(Any, faiss)
+_indexes: weakref.WeakSet[VectorIndex] = weakref.WeakSet()
 
-# A search in the child of a fork hangs where OpenMP's threads, which stayed behind in the parent,
-# were in use (5 of 5 tries); with one thread it does not need them.
-os.register_at_fork(after_in_child=lambda: cast(Any, faiss).omp_set_num_threads(1))
+SPARE_ROWS = 0.3
+"""A graph is built again, from the vectors it has, when so large a part of it is masked."""
+SMALL_SCOPE = 0.1
+"""Up to this part of all rows, the vectors of a scope are gathered and compared one by one.
 
+A flat index answers faster so (100,000 rows, a scope of 5,000: half the time of a masked scan); a
+graph loses results under a narrow mask.
+"""
 
-def content_hash(text: str) -> bytes:
-    """What tells one text from another: 16 bytes of BLAKE2b.
-
-    Args:
-        text: The text.
-
-    Returns:
-        The hash.
-    """
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+Neighbours = list[tuple[bytes, float]]
+"""Key texts, and what FAISS found: the squared distance or the product; nearest first."""
 
 
 class VectorIndex:
-    """Vectors by key, searched exactly.
+    """Vectors by key: those of one embedder, of one dimension, for one choice of fields.
 
-    Rows are kept in one array: a change overwrites its row, a removal moves the last row into the
-    gap, so one change costs the same at any size. Equal texts are embedded once.
+    `rows` says which row belongs to which entity, the store has the vectors. Who changes them is
+    alone (the memory sees to that); a lock, held for moments, keeps searches from seeing half of a
+    change.
+
+    Args:
+        kind: Structure and metric.
+        embedder: The embedder's signature, None where it is not known.
+        fields: The fields that are embedded; none for the whole record.
+        rows: The rows, where they are there already.
+        store: The vectors of these rows.
+
+    Attributes:
+        store: The vectors, None as long as there was none.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._vectors: Vectors = np.empty((0, 0), dtype=np.float32)
-        self._keys: list[bytes] = []
-        self._hashes: list[bytes] = []
-        self._rows: dict[bytes, int] = {}
-        self._by_hash: dict[bytes, int] = {}
+    def __init__(
+        self,
+        kind: Kind,
+        embedder: str | None,
+        fields: Sequence[str],
+        rows: _omem.Rows | None = None,
+        store: Flat | Graph | None = None,
+    ) -> None:
+        self.kind = kind
+        self.embedder = embedder
+        self.fields = list(fields)
+        self.rows = _omem.Rows(kind.links == 0) if rows is None else rows
+        self.lock = threading.Lock()
+        self.store = store
+        self._mask: NDArray[np.uint8] | None = None
+        _indexes.add(self)
 
     def __len__(self) -> int:
-        """The number of vectors."""
-        return len(self._keys)
+        """The number of entities that have a vector."""
+        return self.rows.live
+
+    @property
+    def spare(self) -> int:
+        """The number of vectors that belong to no entity."""
+        return len(self.rows) - self.rows.live
 
     @property
     def dimension(self) -> int | None:
-        """The dimension of the vectors, None while there is none."""
-        return self._vectors.shape[1] if self._keys else None
+        """The dimension of the vectors, None as long as there was none."""
+        return None if self.store is None else self.store.dimension
 
-    def parts(self) -> tuple[list[bytes], list[bytes], Vectors]:
-        """A consistent copy: keys, content hashes, and vectors of shape (n, dimension)."""
-        with self._lock:
-            return list(self._keys), list(self._hashes), self._vectors[: len(self._keys)].copy()
+    @property
+    def metric(self) -> Metric:
+        """How vectors are compared."""
+        return self.kind.metric
 
-    def restore(self, keys: Sequence[bytes], hashes: Sequence[bytes], vectors: Vectors) -> None:
-        """Take vectors that were saved, in the place of what is there.
+    def check(self, vectors: Vectors) -> None:
+        """Refuse vectors of another dimension.
 
         Args:
-            keys: The key text of each row.
-            hashes: The content hash of each row.
             vectors: An array of shape (n, dimension).
-        """
-        with self._lock:
-            self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-            self._keys, self._hashes = list(keys), list(hashes)
-            self._rows = {key: row for row, key in enumerate(self._keys)}
-            self._by_hash = {known: row for row, known in enumerate(self._hashes)}
 
-    def stale(self, wanted: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Which of these entities have no vector of their text yet.
+        Raises:
+            EmbedderError: Their dimension is not that of the index.
+        """
+        if self.dimension not in (None, vectors.shape[1]):
+            raise EmbedderError(
+                f"the embedder gives vectors of dimension {vectors.shape[1]}, the index has "
+                f"{self.dimension}; build_index(force=True) embeds everything again"
+            )
+
+    def take_over(self, stale: _omem.Stale) -> None:
+        """Drop the vectors of entities that are gone, and give known vectors to whom they fit.
 
         Args:
-            wanted: Key text and content hash of entities.
-
-        Returns:
-            Those that `put` must be given.
+            stale: What there is to catch up with.
         """
-        with self._lock:
-            return [
-                (key, known)
-                for key, known in wanted
-                if (row := self._rows.get(key)) is None or self._hashes[row] != known
-            ]
+        known, gone = _numbers(stale.known), stale.gone
+        with self.lock:
+            store = self._own()
+            if store is None:
+                return
+            vectors = store.vectors[known]
+            self.drop(gone)
+            if len(known):
+                store.put(_numbers(self.rows.put_known(stale)), vectors)
+        self._tidy()
 
-    def vector_of(self, known: bytes) -> Vectors | None:
-        """A copy of the vector of a text, by its hash."""
-        with self._lock:
-            row = self._by_hash.get(known)
-            return None if row is None else self._vectors[row].copy()
-
-    def put(self, rows: Sequence[tuple[bytes, bytes]], vectors: Vectors) -> None:
-        """Set the vectors of entities.
+    def put(self, stale: _omem.Stale, start: int, vectors: Vectors) -> None:
+        """Take the vectors of some of the missing texts.
 
         Args:
-            rows: Key text and content hash of each.
-            vectors: An array of shape (len(rows), dimension).
+            stale: What there is to catch up with.
+            start: The place of the first of these texts.
+            vectors: An array of shape (n, dimension).
+
+        Raises:
+            EmbedderError: Their dimension is not that of the index.
         """
-        with self._lock:
-            self._grow(len(self._keys) + len(rows), vectors.shape[1])
-            for (key, known), vector in zip(rows, vectors, strict=True):
-                row = self._rows.get(key)
-                if row is None:
-                    row = len(self._keys)
-                    self._rows[key] = row
-                    self._keys.append(key)
-                    self._hashes.append(known)
-                else:
-                    self._forget(row)
-                    self._hashes[row] = known
-                self._vectors[row] = vector
-                self._by_hash[known] = row
-
-    def remove(self, keys: Iterable[bytes]) -> None:
-        """Drop the vectors of these entities.
-
-        Args:
-            keys: Their key texts; those that have none are passed over.
-        """
-        with self._lock:
-            for key in keys:
-                row = self._rows.pop(key, None)
-                if row is None:
-                    continue
-                self._forget(row)
-                last = len(self._keys) - 1
-                if row != last:
-                    moved, known = self._keys[last], self._hashes[last]
-                    self._vectors[row] = self._vectors[last]
-                    self._keys[row], self._hashes[row] = moved, known
-                    self._rows[moved] = row
-                    self._by_hash[known] = row
-                del self._keys[last], self._hashes[last]
-
-    def keep_only(self, keys: Iterable[bytes]) -> None:
-        """Drop the vectors of all other entities.
-
-        Args:
-            keys: The key texts of all entities there are.
-        """
-        wanted = set(keys)
-        self.remove([key for key in self._rows if key not in wanted])
+        self.check(vectors)
+        with self.lock:
+            store = self._own()
+            if store is None:
+                self.store = store = self.kind.make(vectors.shape[1])
+            rows, places = self.rows.put(stale, start, len(vectors))
+            store.put(_numbers(rows), self.metric.prepare(vectors)[_numbers(places)])
+            self._mask = None
+        self._tidy()
 
     def search(
-        self, queries: Vectors, top_k: int, within: Iterable[bytes] | None = None
-    ) -> list[list[tuple[bytes, float]]]:
-        """The nearest entities to each query, by Euclidean distance.
+        self, queries: Vectors, count: int, within: set[bytes] | None = None
+    ) -> list[Neighbours]:
+        """The nearest entities to each query.
 
         Args:
             queries: An array of shape (n, dimension).
-            top_k: At most so many for each query.
+            count: At most so many for each query.
             within: The key texts to search among; all by default.
 
         Returns:
-            For each query, key texts and squared distances, the nearest first.
+            For each query its neighbours, the nearest first; fewer than `count` where there are
+            no more.
         """
-        with self._lock:
-            keys, vectors = self._keys, self._vectors[: len(self._keys)]
-            if within is not None:
-                rows = sorted({self._rows[key] for key in within if key in self._rows})
-                keys, vectors = [keys[row] for row in rows], vectors[rows]
-            count = min(top_k, len(keys))
-            if count <= 0:
+        queries = np.ascontiguousarray(self.metric.prepare(queries))
+        with self.lock:
+            scope = None if within is None else _numbers(self.rows.select(within))
+            count = min(count, len(self) if scope is None else len(scope))
+            if self.store is None or count <= 0:
                 return [[] for _ in queries]
-            distances, places = cast(Any, faiss).knn(queries, np.ascontiguousarray(vectors), count)
-            return [
-                [(keys[place], float(distance)) for place, distance in zip(near, far, strict=True)]
-                for near, far in zip(places, distances, strict=True)
+            found, rows = self._nearest(self.store, queries, count, scope)
+            keys = self.rows.keys(np.maximum(rows, 0).ravel().tolist())
+        width = rows.shape[1]
+        return [
+            [
+                (keys[query * width + place], float(found[query, place]))
+                for place in range(width)
+                if rows[query, place] >= 0
             ]
+            for query in range(len(queries))
+        ]
 
-    def _grow(self, rows: int, dimension: int) -> None:
-        if self._keys and dimension != self._vectors.shape[1]:
-            raise EmbedderError(
-                f"the embedder gives vectors of dimension {dimension}, the index has "
-                f"{self._vectors.shape[1]}; build_index(force=True) embeds everything again"
-            )
-        capacity = self._vectors.shape[0] if dimension == self._vectors.shape[1] else 0
-        if rows > capacity:
-            grown = np.empty((max(rows, capacity + capacity // 2), dimension), dtype=np.float32)
-            if self._keys:
-                grown[: len(self._keys)] = self._vectors[: len(self._keys)]
-            self._vectors = grown
+    def pin(self) -> Pinned:
+        """The index as it is now, which nothing changes until the context is left."""
+        with self.lock:
+            if self.store is not None:
+                self.store.pins += 1
+            part = VectorIndex(self.kind, self.embedder, self.fields, self.rows.copy(), self.store)
+        return Pinned(part, self)
 
-    def _forget(self, row: int) -> None:
-        """Note that this row no longer has the vector of its hash."""
-        if self._by_hash.get(self._hashes[row]) == row:
-            del self._by_hash[self._hashes[row]]
+    def _nearest(
+        self, store: Flat | Graph, queries: Vectors, count: int, within: Numbers | None
+    ) -> Found:
+        total = len(self.rows)
+        if within is None:
+            return store.search(queries, count, self._live())
+        if len(within) > SMALL_SCOPE * total:
+            mask = np.zeros(total, dtype=np.bool_)
+            mask[within] = True
+            return store.search(queries, count, np.packbits(mask, bitorder="little"))
+        metric = store.metric.faiss
+        found, places = _faiss.knn(queries, store.vectors[within], count, metric=metric)
+        return found, np.where(places < 0, -1, within[places])
+
+    def _live(self) -> NDArray[np.uint8] | None:
+        """The mask of rows that belong to an entity, None where all do."""
+        if self.spare == 0:
+            return None
+        if self._mask is None:
+            self._mask = np.frombuffer(self.rows.mask(), dtype=np.uint8)
+        return self._mask
+
+    def _own(self) -> Flat | Graph | None:
+        """The store, to be changed: a copy of it while somebody reads it for a dump."""
+        self._mask = None
+        if self.store is not None and self.store.pins:
+            self.store = self.store.clone()
+        return self.store
+
+    def drop(self, keys: list[bytes]) -> None:
+        """Drop the vectors of entities; the caller is alone with the store.
+
+        Args:
+            keys: Their key texts; those without a vector are passed over.
+        """
+        to, origin = map(_numbers, self.rows.remove(keys))
+        store = self.store
+        if isinstance(store, Flat):
+            if len(to):
+                store.vectors[to] = store.vectors[origin]
+            store.resize(len(self.rows))
+
+    def _tidy(self) -> None:
+        """Drop spare rows, once they are many; searches go on meanwhile."""
+        store = self.store
+        most = 0 if self.kind.links == 0 else max(256, SPARE_ROWS * len(self.rows))
+        # As long as no entity has come, what was loaded waits for them.
+        if store is None or len(self) == 0 or self.spare <= most:
+            return
+        rows, places = self.rows.without_spare()
+        fresh = self.kind.make(store.dimension)
+        fresh.put(np.arange(len(rows)), store.vectors[_numbers(places)])
+        with self.lock:
+            self.rows, self.store, self._mask = rows, fresh, None
 
 
-def embed(
-    embedder: Embedder,
-    texts: Sequence[str],
-    *,
-    batch_size: int,
-    keep: Callable[[int, Vectors], None],
-) -> None:
-    """Embed texts in batches; what is embedded is handed over at once and survives a failure.
+class Pinned:
+    """An index as it was at one moment; a context manager.
 
-    Args:
-        embedder: What embeds.
-        texts: The texts.
-        batch_size: At most so many go into one call.
-        keep: Called with the place of the first text of a batch and its vectors.
-
-    Raises:
-        EmbedderError: The embedder failed for good, or gave what are no vectors.
+    Attributes:
+        index: The index, to be read only.
     """
-    for start in range(0, len(texts), batch_size):
-        batch = list(texts[start : start + batch_size])
-        keep(
-            start,
-            as_vectors(
-                _call(embedder, batch, start),
-                len(batch),
-                f"texts {start} to {start + len(batch) - 1}",
-            ),
-        )
+
+    def __init__(self, index: VectorIndex, owner: VectorIndex) -> None:
+        self.index = index
+        self._owner = owner
+
+    def __enter__(self) -> Pinned:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        with self._owner.lock:
+            if self.index.store is not None:
+                self.index.store.pins -= 1
+
+    def without(self, gone: list[bytes]) -> VectorIndex:
+        """The index without some entities.
+
+        Args:
+            gone: Their key texts.
+
+        Returns:
+            The index itself, where there are none.
+        """
+        index = self.index
+        if not gone:
+            return index
+        store = None if index.store is None else index.store.clone()
+        part = VectorIndex(index.kind, index.embedder, index.fields, index.rows.copy(), store)
+        part.drop(gone)
+        return part
 
 
-def _call(embedder: Embedder, batch: list[str], start: int) -> Any:
-    for attempt in range(MAX_RETRIES + 1):
-        if attempt:
-            wait_before(attempt)
-        try:
-            return embedder.embed_documents(batch)
-        except Exception as error:
-            if attempt == MAX_RETRIES or not is_transient(error):
-                raise EmbedderError(
-                    f"the embedder failed on texts {start} to {start + len(batch) - 1}: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
-    raise AssertionError("unreachable")
+def _numbers(raw: bytes) -> Numbers:
+    return np.frombuffer(raw, dtype=np.int64)
 
 
-def as_vectors(result: Any, count: int, what: str) -> Vectors:
-    """What an embedder returned, as an array of shape (count, dimension).
+_held: list[VectorIndex] = []
 
-    Args:
-        result: What it returned.
-        count: How many vectors were asked for.
-        what: What they are of, for the error message.
 
-    Returns:
-        The vectors.
+def _acquire() -> None:
+    # In the order of their addresses, so that two forks at once cannot wait for each other.
+    held = sorted(_indexes, key=id)
+    for index in held:
+        index.lock.acquire()
+    _held[:] = held
 
-    Raises:
-        EmbedderError: They are too few or too many, of no or different dimension, or not finite.
-    """
-    try:
-        vectors = np.ascontiguousarray(result, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise EmbedderError(f"the embedder gave no vectors for {what}: {error}") from error
-    if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
-        raise EmbedderError(
-            f"the embedder gave an array of shape {vectors.shape} for {what}; "
-            f"{count} vectors of one dimension were expected"
-        )
-    if not np.isfinite(vectors).all():
-        raise EmbedderError(f"the embedder gave NaN or infinite values for {what}")
-    return vectors
+
+def _release() -> None:
+    while _held:
+        _held.pop().lock.release()
+
+
+def _in_child() -> None:
+    # A search in the child of a fork hangs where OpenMP's threads, which stayed behind in the
+    # parent, were in use (5 of 5 tries); with one thread it does not need them.
+    _faiss.omp_set_num_threads(1)
+    _release()
+
+
+# A child must not find an index in the middle of a change, or locked by a thread that it has not.
+os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_in_child)

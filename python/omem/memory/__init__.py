@@ -29,6 +29,10 @@ class OMem(Lookups[T]):
             `embed_query`.
         strategy_or_merger: A `MergeStrategy` or a merger object.
         fields_for_index: The fields whose text is embedded; the whole record by default.
+        index: The kind of index: "Flat", which is exact, or "HNSW" and the number of links of its
+            graph, such as "HNSW32", which is approximate and faster from some 100,000 entities on.
+        metric: How vectors are compared: "l2", "cosine" or "ip" (inner product).
+        embed_batch_size: At most so many texts go into one call of the embedder; also an attribute.
         verbose: Set the `omem` logger to DEBUG.
         track_sources: Keep the source ledger; not part of this version yet.
         lossy: What to do with a value that would not survive saving: "error", "warn" or "allow".

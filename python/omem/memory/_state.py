@@ -15,7 +15,7 @@ from omem import _omem
 from omem._lock import MutationLock
 from omem.base import BaseMem
 from omem.embedding import Embedder
-from omem.index import VectorIndex
+from omem.index import Kind, VectorIndex
 from omem.keys import KeyExtractor, key_function, key_spec
 from omem.merger import BaseLLMMerger, BaseMerger, create_merger
 from omem.quarantine import Quarantine
@@ -35,7 +35,8 @@ class MemoryState(BaseMem[T]):
 
     `_lock` is held by a mutator from its first step to its last; `_gate` only while the finished
     change is put in place, or a consistent view of all parts is taken; `_index_lock` while the
-    index catches up with the entities, which may be read and changed meanwhile.
+    index catches up with the entities, which may be read and changed meanwhile. What the index has
+    yet to catch up with, `_pending` and `_all_pending`, is guarded by `_gate`.
     """
 
     def __init__(
@@ -47,6 +48,9 @@ class MemoryState(BaseMem[T]):
         *,
         strategy_or_merger: MergeStrategy | str | BaseMerger[T] = MergeStrategy.MERGE_FIELD,
         fields_for_index: list[str] | None = None,
+        index: str = "Flat",
+        metric: str = "l2",
+        embed_batch_size: int = 256,
         verbose: bool = False,
         track_sources: bool = False,
         lossy: Lossy = "error",
@@ -69,6 +73,8 @@ class MemoryState(BaseMem[T]):
             )
         if track_sources:
             raise NotImplementedError("the source ledger is not part of this version yet")
+        if embed_batch_size < 1:
+            raise ValueError(f"embed_batch_size must be at least 1, not {embed_batch_size}")
         if verbose:
             logger.setLevel(logging.DEBUG)
 
@@ -86,10 +92,15 @@ class MemoryState(BaseMem[T]):
         self.on_conflict: OnConflict = on_conflict
         self._lock = MutationLock()
         self._gate = threading.Lock()
+        self.embed_batch_size = embed_batch_size
+        self._kind = Kind.of(index, metric)
         self._index: VectorIndex | None = None
-        self._index_lock = threading.RLock()
+        self._unfinished: VectorIndex | None = None
+        self._index_lock = threading.Lock()
+        self._catching_up: int | None = None
         self._pending: set[bytes] = set()
-        self._everything_pending = False
+        self._all_pending = False
+        self._known_texts: tuple[list[str], _omem.Texts] | None = None
         _memories.add(self)
 
     def _make_merger(
@@ -176,7 +187,10 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _reset_locks() -> None:
     for memory in list(_memories):
         memory._gate = threading.Lock()
-        memory._index_lock = threading.RLock()
+        memory._index_lock = threading.Lock()
+        memory._catching_up = None
+        # What a thread of the parent was catching up with is no longer noted as pending.
+        memory._all_pending = memory._index is not None
 
 
 os.register_at_fork(after_in_child=_reset_locks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -64,17 +65,16 @@ class Persistence(Search[T]):
             1
         """
         with self._gate:
-            snapshot, index = self._store.snapshot(), self._index
+            snapshot, pinned = self._store.snapshot(), self._pin_index()
             aside = quarantine.to_json(self._quarantine) if self._quarantine else None
-        with _omem.FolderWriter(Path(folder_path)) as folder:
+        with pinned or nullcontext(), _omem.FolderWriter(Path(folder_path)) as folder:
             files = {DATA: folder.write_records(DATA, snapshot, reporter(progress))}
             if aside is not None:
                 files[QUARANTINE] = folder.write_bytes(QUARANTINE, aside)
-            if index is not None:
-                vectors, docstore = self._index_files(index)
-                facts = folder.write_bytes(VECTORS, vectors)
+            if pinned is not None:
+                facts, docstore = self._write_index(folder, pinned, snapshot, VECTORS)
                 files[VECTORS] = facts
-                files[DOCSTORE] = folder.write_bytes(DOCSTORE, docstore(facts))
+                files[DOCSTORE] = folder.write_bytes(DOCSTORE, docstore)
             unfinished = folder.commit(self._describe(len(snapshot), files))
         if unfinished is not None:
             logger.warning("the dump is safe, but not all files are in place: %s", unfinished)
@@ -128,7 +128,7 @@ class Persistence(Search[T]):
             with self._gate:
                 self._store.swap(prepared)
                 self._quarantine._restore(aside)
-            told = self._restore_index(index, path)
+            told = self._restore_index(index, path, warnings)
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
         return self._report(
             path, loaded, restorer, merged, warnings, schema_changed=changed, index=told
@@ -304,19 +304,28 @@ class Persistence(Search[T]):
         except OSError as error:
             return IndexDamagedError(str(error))
 
-    def _restore_index(self, saved: Saved | IndexDamagedError | None, path: Path) -> str:
+    def _restore_index(
+        self, saved: Saved | IndexDamagedError | None, path: Path, warnings: list[str]
+    ) -> str:
         """Take the index of a folder in the place of what is there; what became of it."""
         self.clear_index()
         if saved is None:
             return "none"
-        try:
-            if isinstance(saved, IndexDamagedError):
-                raise saved
-            self._take_saved(saved, path / INDEX_FOLDER)
-        except IndexDamagedError as error:
-            logger.warning("the index is rejected and will be built anew: %s", error)
-            return f"rejected: {error}"
-        return "loaded"
+        index = None
+        if isinstance(saved, IndexDamagedError):
+            told = [str(saved)]
+        else:
+            index, told = self._usable(saved, path / INDEX_FOLDER)
+        if index is None:
+            warnings.append(f"the index is rejected and will be built anew: {told[0]}")
+            return f"rejected: {told[0]}"
+        warnings += told
+        self._set_index(index)
+        missing = self._take_over(index)
+        if missing == 0:
+            return "loaded"
+        warnings.append(f"{missing:,} texts have to be embedded again")
+        return "partial"
 
     def _describe(self, size: int, files: dict[str, tuple[int, str]]) -> bytes:
         return metadata.describe(

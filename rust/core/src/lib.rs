@@ -13,6 +13,7 @@ pub mod error;
 pub mod file;
 pub mod folder;
 pub mod hashing;
+pub mod index;
 pub mod json;
 pub mod key;
 mod lock;

@@ -5,72 +5,169 @@
 //! to it is kept. Every length is checked against the bytes that remain, the memo is sequential,
 //! and each opcode makes at most one value, so time and memory are linear in the input.
 
+use std::num::NonZeroU32;
+
 use crate::error::{Error, Result, reserve};
 
-/// The number of a value in [`Pickle::values`].
+/// The number of a value in a [`Pickle`].
 pub type Id = u32;
 
-/// A value of a pickle.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value<'a> {
-    /// `None`
+/// A value of a pickle. It is small, because one byte of a pickle can make one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Value {
     None,
-    /// `True` or `False`
     Bool(bool),
-    /// An integer; one beyond 64 bits is an inert object.
+    /// One beyond 64 bits is an inert object.
     Int(i64),
-    /// A float.
     Float(f64),
-    /// A str.
-    Str(&'a str),
-    /// Bytes.
-    Bytes(&'a [u8]),
-    /// A list, or a set.
-    List(Vec<Id>),
-    /// A tuple.
-    Tuple(Vec<Id>),
-    /// A dict, in order.
-    Dict(Vec<(Id, Id)>),
+    Str(Span),
+    Bytes(Span),
+    /// A list, a set or a tuple.
+    Items(Held),
+    /// Keys and values by turns.
+    Dict(Held),
     /// An object that was not made; the state that it was to get.
     Object(Option<Id>),
 }
 
+/// A place in the pickle's bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Span {
+    start: u32,
+    length: u32,
+}
+
+/// Where the elements of a container are held; nowhere while it is empty.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Held(Option<NonZeroU32>);
+
 /// What was read.
 #[derive(Debug)]
 pub struct Pickle<'a> {
-    /// All values; containers refer to others by number.
-    pub values: Vec<Value<'a>>,
+    bytes: &'a [u8],
+    values: Vec<Value>,
+    containers: Vec<Vec<Id>>,
     /// The value that the pickle stands for.
     pub root: Id,
 }
 
+impl<'a> Pickle<'a> {
+    /// The text, if this is a str.
+    #[must_use]
+    pub fn str(&self, id: Id) -> Option<&'a str> {
+        match self.values.get(id as usize)? {
+            Value::Str(span) => std::str::from_utf8(slice(self.bytes, *span)).ok(),
+            _ => None,
+        }
+    }
+
+    /// The bytes, if this is bytes.
+    #[must_use]
+    pub fn bytes(&self, id: Id) -> Option<&'a [u8]> {
+        match self.values.get(id as usize)? {
+            Value::Bytes(span) => Some(slice(self.bytes, *span)),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is an int.
+    #[must_use]
+    pub fn int(&self, id: Id) -> Option<i64> {
+        match self.values.get(id as usize)? {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Whether this is None.
+    #[must_use]
+    pub fn is_none(&self, id: Id) -> bool {
+        self.values.get(id as usize) == Some(&Value::None)
+    }
+
+    /// The elements, if this is a list, a set or a tuple.
+    #[must_use]
+    pub fn items(&self, id: Id) -> Option<&[Id]> {
+        match self.values.get(id as usize)? {
+            Value::Items(held) => Some(elements(&self.containers, *held)),
+            _ => None,
+        }
+    }
+
+    /// Keys and values, if this is a dict, or an object that was to get one as its state.
+    pub fn entries(&self, id: Id) -> Option<impl Iterator<Item = (Id, Id)> + '_> {
+        let held = match *self.values.get(id as usize)? {
+            Value::Object(state) => match *self.values.get(state? as usize)? {
+                Value::Dict(held) => held,
+                _ => return None,
+            },
+            Value::Dict(held) => held,
+            _ => return None,
+        };
+        let pairs = elements(&self.containers, held).chunks_exact(2);
+        Some(pairs.map(|pair| (pair[0], pair[1])))
+    }
+
+    /// The value of a name in a dict; the last one counts.
+    #[must_use]
+    pub fn entry(&self, id: Id, name: &str) -> Option<Id> {
+        let named = |&(key, _): &(Id, Id)| self.str(key) == Some(name);
+        self.entries(id)?.filter(named).last().map(|(_, value)| value)
+    }
+}
+
+fn slice(bytes: &[u8], span: Span) -> &[u8] {
+    let start = span.start as usize;
+    bytes.get(start..start + span.length as usize).unwrap_or_default()
+}
+
+fn elements(containers: &[Vec<Id>], held: Held) -> &[Id] {
+    let place = held.0.map_or(usize::MAX, |place| place.get() as usize - 1);
+    containers.get(place).map_or(&[], Vec::as_slice)
+}
+
 /// Reads a pickle.
 ///
+/// Of an object whose state has the name `text` in it (or in the `__dict__` of it, as Pydantic has
+/// it) only that is kept: the object becomes that text. So a store of documents, each with
+/// metadata of any size, is read in the memory that the texts' places take.
+///
 /// # Errors
-/// [`Error::Json`] with the offset of what is malformed or not allowed; [`Error::OutOfMemory`].
-pub fn read(bytes: &[u8]) -> Result<Pickle<'_>> {
+/// [`Error::Json`] with the offset of what is malformed or not allowed, or where it would take
+/// more memory than the file's size and 80 MB; [`Error::OutOfMemory`].
+pub fn read<'a>(bytes: &'a [u8], text: Option<&str>) -> Result<Pickle<'a>> {
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(Error::TooLarge { what: "a pickle of more than 4 GB" });
+    }
+    let pickle = Pickle { bytes, values: Vec::new(), containers: Vec::new(), root: 0 };
     let mut reader = Reader {
-        bytes,
+        made: pickle,
+        text,
         at: 0,
-        values: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Vec::new(),
+        contained: 0,
+        budget: bytes.len() + (80 << 20),
     };
-    let root = reader.run()?;
-    Ok(Pickle { values: reader.values, root })
+    reader.made.root = reader.run()?;
+    Ok(reader.made)
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
+struct Reader<'a, 'b> {
+    made: Pickle<'a>,
+    text: Option<&'b str>,
     at: usize,
-    values: Vec<Value<'a>>,
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: Vec<Id>,
+    /// The bytes that containers take.
+    contained: usize,
+    /// The bytes that everything may take.
+    budget: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, '_> {
     fn run(&mut self) -> Result<Id> {
         loop {
             let start = self.at;
@@ -85,6 +182,7 @@ impl<'a> Reader<'a> {
                 0x95 => drop(self.take(8)?),
                 b'.' => return self.pop(),
                 b'(' => {
+                    self.afford()?;
                     reserve(&mut self.marks, 1)?;
                     self.marks.push(self.stack.len());
                 }
@@ -123,9 +221,8 @@ impl<'a> Reader<'a> {
                 b'C' => self.blob(1)?,
                 b'B' => self.blob(4)?,
                 0x8e | 0x96 => self.blob(8)?,
-                b']' | 0x8f => self.push(Value::List(Vec::new()))?,
-                b')' => self.push(Value::Tuple(Vec::new()))?,
-                b'}' => self.push(Value::Dict(Vec::new()))?,
+                b']' | 0x8f | b')' => self.push(Value::Items(Held(None)))?,
+                b'}' => self.push(Value::Dict(Held(None)))?,
                 b'a' => {
                     let item = self.pop()?;
                     self.extend(&[item])?;
@@ -134,19 +231,17 @@ impl<'a> Reader<'a> {
                     let items = self.marked()?;
                     self.extend(&items)?;
                 }
-                0x91 => {
+                0x91 | b't' => {
                     let items = self.marked()?;
-                    self.push(Value::List(items))?;
-                }
-                b't' => {
-                    let items = self.marked()?;
-                    self.push(Value::Tuple(items))?;
+                    self.push(Value::Items(Held(None)))?;
+                    self.extend(&items)?;
                 }
                 0x85..=0x87 => {
                     let count = usize::from(opcode - 0x84);
                     let from = self.floor(count)?;
                     let items = self.stack.split_off(from);
-                    self.push(Value::Tuple(items))?;
+                    self.push(Value::Items(Held(None)))?;
+                    self.extend(&items)?;
                 }
                 b's' => {
                     let (value, key) = (self.pop()?, self.pop()?);
@@ -190,9 +285,7 @@ impl<'a> Reader<'a> {
                 b'b' => {
                     let state = self.pop()?;
                     let object = self.top()?;
-                    if let Value::Object(kept) = &mut self.values[object as usize] {
-                        *kept = Some(state);
-                    }
+                    self.build(object, state);
                 }
                 _ => return self.fault("an opcode that is not allowed", start),
             }
@@ -204,12 +297,12 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        match self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end)) {
+        match self.at.checked_add(count).and_then(|end| self.made.bytes.get(self.at..end)) {
             Some(bytes) => {
                 self.at += count;
                 Ok(bytes)
             }
-            None => self.fault("it ends too early", self.bytes.len()),
+            None => self.fault("it ends too early", self.made.bytes.len()),
         }
     }
 
@@ -218,51 +311,66 @@ impl<'a> Reader<'a> {
         Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
-    fn sized(&mut self, width: usize) -> Result<&'a [u8]> {
+    fn sized(&mut self, width: usize) -> Result<Span> {
         let length = self.number(width)?;
-        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+        let start = self.at as u32;
+        let bytes = self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
+        Ok(Span { start, length: bytes.len() as u32 })
     }
 
     fn str(&mut self, width: usize) -> Result<()> {
+        let span = self.sized(width)?;
         // Half a surrogate pair is no text that anything here needs.
-        let text = std::str::from_utf8(self.sized(width)?);
-        self.push(text.map_or(Value::Object(None), Value::Str))
+        let text = simdutf8::basic::from_utf8(slice(self.made.bytes, span));
+        self.push(text.map_or(Value::Object(None), |_| Value::Str(span)))
     }
 
     fn blob(&mut self, width: usize) -> Result<()> {
-        let bytes = self.sized(width)?;
-        self.push(Value::Bytes(bytes))
+        let span = self.sized(width)?;
+        self.push(Value::Bytes(span))
     }
 
     fn long(&mut self, length: u64) -> Result<()> {
         let bytes = self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
-        if bytes.len() > 8 {
-            return self.push(Value::Object(None));
-        }
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let start = if negative { -1_i64 } else { 0 };
-        let value = bytes.iter().rev().fold(start, |value, byte| value << 8 | i64::from(*byte));
-        self.push(Value::Int(value))
+        let value =
+            bytes.iter().take(8).rev().fold(start, |value, byte| value << 8 | i64::from(*byte));
+        // What stands above is sign and nothing else.
+        let sign = if negative { 0xff } else { 0 };
+        let fits = bytes.iter().skip(8).all(|&byte| byte == sign) && (value < 0) == negative;
+        self.push(if fits { Value::Int(value) } else { Value::Object(None) })
     }
 
     fn line(&mut self) -> Result<()> {
-        let rest = &self.bytes[self.at..];
+        let rest = &self.made.bytes[self.at..];
         match memchr::memchr(b'\n', rest) {
             Some(end) => {
                 self.at += end + 1;
                 Ok(())
             }
-            None => self.fault("it ends too early", self.bytes.len()),
+            None => self.fault("it ends too early", self.made.bytes.len()),
         }
     }
 
-    fn push(&mut self, value: Value<'a>) -> Result<()> {
-        reserve(&mut self.values, 1)?;
+    fn push(&mut self, value: Value) -> Result<()> {
+        reserve(&mut self.made.values, 1)?;
         reserve(&mut self.stack, 1)?;
-        let id = self.values.len() as Id;
-        self.values.push(value);
+        let id = self.made.values.len() as Id;
+        self.made.values.push(value);
         self.stack.push(id);
-        Ok(())
+        self.afford()
+    }
+
+    /// Refuses what would take too much memory; what grows takes up to twice its length.
+    fn afford(&self) -> Result<()> {
+        let values = self.made.values.len() * size_of::<Value>();
+        let ids = (self.stack.len() + self.memo.len()) * size_of::<Id>();
+        let ids = ids + self.marks.len() * size_of::<usize>();
+        match 2 * (values + ids) + self.contained > self.budget {
+            true => self.fault("more values than a file of this size should have", self.at),
+            false => Ok(()),
+        }
     }
 
     /// Where the last `count` values begin, none of them below the last mark.
@@ -293,27 +401,99 @@ impl<'a> Reader<'a> {
 
     fn extend(&mut self, items: &[Id]) -> Result<()> {
         let target = self.top()?;
-        match &mut self.values[target as usize] {
-            Value::List(list) => {
-                reserve(list, items.len())?;
-                list.extend_from_slice(items);
+        match self.made.values.get(target as usize) {
+            Some(Value::Items(held)) => {
+                let held = self.hold(*held, items)?;
+                self.made.values[target as usize] = Value::Items(held);
                 Ok(())
             }
-            Value::Object(_) => Ok(()),
+            Some(Value::Object(_)) => Ok(()),
             _ => self.fault("an append to what is no list", self.at),
         }
     }
 
     fn set(&mut self, items: &[Id]) -> Result<()> {
         let target = self.top()?;
-        match &mut self.values[target as usize] {
-            Value::Dict(dict) => {
-                reserve(dict, items.len() / 2)?;
-                dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+        match self.made.values.get(target as usize) {
+            Some(Value::Dict(held)) => {
+                let held = self.hold(*held, items)?;
+                self.made.values[target as usize] = Value::Dict(held);
                 Ok(())
             }
-            Value::Object(_) => Ok(()),
+            Some(Value::Object(_)) => Ok(()),
             _ => self.fault("an entry in what is no dict", self.at),
+        }
+    }
+
+    /// Adds elements to a container.
+    fn hold(&mut self, held: Held, items: &[Id]) -> Result<Held> {
+        if items.is_empty() {
+            return Ok(held);
+        }
+        let containers = &mut self.made.containers;
+        let mut place = held.0.map_or(usize::MAX, |place| place.get() as usize - 1);
+        if place >= containers.len() {
+            reserve(containers, 1)?;
+            place = containers.len();
+            containers.push(Vec::new());
+            self.contained += 2 * size_of::<Vec<Id>>() + 16;
+        }
+        let container = &mut containers[place];
+        reserve(container, items.len())?;
+        container.extend_from_slice(items);
+        self.contained += 2 * size_of_val(items);
+        self.afford()?;
+        Ok(Held(NonZeroU32::new(place as u32 + 1)))
+    }
+
+    /// Gives an object its state.
+    fn build(&mut self, object: Id, state: Id) {
+        if !matches!(self.made.values.get(object as usize), Some(Value::Object(_))) {
+            return;
+        }
+        let found = self.text.and_then(|text| {
+            let inner = self.made.entry(state, "__dict__").unwrap_or(state);
+            let id = self.made.entry(inner, text)?;
+            self.made.str(id).map(|_| self.made.values[id as usize])
+        });
+        match found {
+            Some(text) => {
+                self.made.values[object as usize] = text;
+                self.prune(object);
+            }
+            None => self.made.values[object as usize] = Value::Object(Some(state)),
+        }
+    }
+
+    /// Forgets all that was made since this object, but for strings, which later parts refer to.
+    fn prune(&mut self, object: Id) {
+        let first = object as usize + 1;
+        let mut containers = self.made.containers.len();
+        let (mut kept, mut numbers) = (first, Vec::new());
+        for place in first..self.made.values.len() {
+            let value = self.made.values[place];
+            match value {
+                Value::Str(_) => {
+                    numbers.push(kept as Id);
+                    self.made.values[kept] = value;
+                    kept += 1;
+                    continue;
+                }
+                Value::Items(Held(Some(held))) | Value::Dict(Held(Some(held))) => {
+                    containers = containers.min(held.get() as usize - 1);
+                }
+                _ => {}
+            }
+            // Whoever refers to it later finds the text of the document, which is inert as well.
+            numbers.push(object);
+        }
+        for id in self.memo.iter_mut().rev().take_while(|id| **id > object) {
+            *id = numbers.get(*id as usize - first).copied().unwrap_or(object);
+        }
+        self.made.values.truncate(kept);
+        for container in self.made.containers.drain(containers..) {
+            let taken = 2 * size_of::<Vec<Id>>() + 16 + 2 * size_of_val(container.as_slice());
+            self.contained = self.contained.saturating_sub(taken);
         }
     }
 
@@ -351,23 +531,27 @@ mod tests {
 
     #[test]
     fn plain_values() {
-        let pickle = read(PLAIN).unwrap();
-        let Value::Dict(entries) = &pickle.values[pickle.root as usize] else { panic!() };
-        assert_eq!(entries.len(), 2);
-        assert_eq!(pickle.values[entries[1].1 as usize], Value::Bytes(b"x"));
+        let pickle = read(PLAIN, None).unwrap();
+        assert_eq!(pickle.entries(pickle.root).unwrap().count(), 2);
+        let list = pickle.items(pickle.entry(pickle.root, "a").unwrap()).unwrap();
+        assert_eq!((list.len(), pickle.int(list[0])), (2, Some(1)));
+        let tuple = pickle.items(list[1]).unwrap();
+        assert_eq!(pickle.values[tuple[0] as usize], Value::Float(2.5));
+        assert!(pickle.is_none(tuple[1]));
+        assert_eq!(pickle.bytes(pickle.entry(pickle.root, "b").unwrap()), Some(&b"x"[..]));
     }
 
     #[test]
     fn every_truncation_is_an_error() {
         for end in 0..PLAIN.len() {
-            assert!(read(&PLAIN[..end]).is_err(), "{end}");
+            assert!(read(&PLAIN[..end], None).is_err(), "{end}");
         }
     }
 
     #[test]
     fn what_would_run_is_inert_and_what_would_allocate_is_refused() {
         let call = b"\x80\x02cos\nsystem\nq\x00X\x02\x00\x00\x00lsq\x01\x85q\x02Rq\x03.";
-        let pickle = read(call).unwrap();
+        let pickle = read(call, None).unwrap();
         assert_eq!(pickle.values[pickle.root as usize], Value::Object(None));
         for hostile in [
             &b"\x80\x04N r\x00\x00\x00\x10."[..], // LONG_BINPUT 2^28
@@ -377,7 +561,16 @@ mod tests {
             b"\x80\x02N2.",       // DUP
             b"\x80\x02Q.",        // BINPERSID
         ] {
-            assert!(read(hostile).is_err());
+            assert!(read(hostile, None).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_small_values_is_refused() {
+        for opcode in [b'N', b']', b'}', b'(', b')'] {
+            let mut bytes = vec![0x80, 4];
+            bytes.resize(20 << 20, opcode);
+            assert!(read(&bytes, None).is_err(), "{opcode}");
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::read::load_error;
 
 mod raised {
     #![allow(missing_docs, reason = "the classes are documented where they are defined")]
+    pyo3::import_exception!(omem.errors, IndexDamagedError);
     pyo3::import_exception!(omem.errors, KeyExtractionError);
     pyo3::import_exception!(omem.errors, LoadError);
     pyo3::import_exception!(omem.errors, LockedError);
@@ -19,7 +20,8 @@ mod raised {
 }
 
 pub use raised::{
-    KeyExtractionError, LoadError, LockedError, LossyError, MergeError, ReentryError, SchemaError,
+    IndexDamagedError, KeyExtractionError, LoadError, LockedError, LossyError, MergeError,
+    ReentryError, SchemaError,
 };
 
 /// The exception that tells a core error to Python.

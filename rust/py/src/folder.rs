@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use omem_core::Error;
 use omem_core::file::{AtomicFile, Digest, measure};
 use omem_core::folder::{self, INDEX, Layout, MEMORY};
 use omem_core::write::write_records;
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors::to_py;
 use crate::progress::detached;
-use crate::snapshot::{Snapshot, checksum};
+use crate::snapshot::{self, Snapshot};
 
 fn layout(name: &str) -> PyResult<&'static Layout> {
     match name {
@@ -22,7 +24,7 @@ fn layout(name: &str) -> PyResult<&'static Layout> {
 }
 
 fn facts(digest: Digest) -> (u64, String) {
-    (digest.bytes, checksum(digest.checksum))
+    (digest.bytes, snapshot::checksum(digest.checksum))
 }
 
 /// A new dump of a folder; a context manager that undoes what was not committed.
@@ -52,6 +54,20 @@ impl FolderWriter {
         *self.open() = Some(writer);
         outcome
     }
+}
+
+/// As much of a buffer is hashed and written at once; the cache holds it in between.
+const PIECE: usize = 1 << 20;
+
+/// The bytes of a contiguous buffer.
+fn bytes_of(buffer: &PyBuffer<u8>) -> PyResult<&[u8]> {
+    if !buffer.is_c_contiguous() {
+        return Err(PyValueError::new_err("a buffer that is not contiguous"));
+    }
+    // SAFETY: the buffer is contiguous, `len_bytes` long, and held open by the borrow. Whoever calls
+    // keeps it unchanged meanwhile: vectors that are being written are copied before a change
+    // (`omem.index.store`).
+    Ok(unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes()) })
 }
 
 fn closed() -> PyErr {
@@ -101,6 +117,32 @@ impl FolderWriter {
         self.step(py, None, |writer, _| {
             let mut file = writer.stage(name)?;
             file.draft().write(content)?;
+            file.finish()
+        })
+        .map(facts)
+    }
+
+    /// Stages the bytes of several buffers, one after the other; returns size and checksum.
+    /// Nothing may change the buffers meanwhile.
+    #[pyo3(signature = (name, parts, progress=None))]
+    fn write_parts(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        parts: Vec<PyBuffer<u8>>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(u64, String)> {
+        let parts = parts.iter().map(bytes_of).collect::<PyResult<Vec<_>>>()?;
+        self.step(py, progress, |writer, report| {
+            let mut file = writer.stage(name)?;
+            let mut done = 0;
+            for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
+                file.draft().write(piece)?;
+                done += piece.len() as u64;
+                if !report(done, 0) {
+                    return Err(Error::Interrupted);
+                }
+            }
             file.finish()
         })
         .map(facts)

@@ -7,11 +7,11 @@ mod differ;
 mod encode;
 mod errors;
 mod folder;
+mod index;
 mod instance;
 mod keys;
 mod lookup;
 mod observed;
-mod pickle;
 mod progress;
 mod read;
 mod schema;
@@ -32,7 +32,7 @@ mod _omem {
     #[pymodule_export]
     use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
     #[pymodule_export]
-    use crate::pickle::read_pickle;
+    use crate::index::{Rows, Stale, Texts, read_docstore, read_langchain};
     #[pymodule_export]
     use crate::read::{Loaded, survey};
     #[pymodule_export]

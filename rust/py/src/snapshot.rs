@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use omem_core::file::AtomicFile;
 use omem_core::write::write_records;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 
 use crate::decode::{Paused, decode};
 use crate::keys::key_from_text;
@@ -70,14 +70,6 @@ impl Snapshot {
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let keys = self.inner.iter().map(|entry| key_from_text(py, entry.key));
         PyList::new(py, keys.collect::<PyResult<Vec<_>>>()?)
-    }
-
-    /// All key texts, as a list.
-    fn key_texts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(
-            py,
-            self.inner.iter().map(|entry| PyBytes::new(py, entry.key)).collect::<Vec<_>>(),
-        )
     }
 
     /// Writes all entities to one file, atomically; returns its size.

@@ -47,7 +47,7 @@ pub struct Store {
 }
 
 impl Store {
-    fn lock(&self) -> MutexGuard<'_, Arc<omem_core::Store>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Arc<omem_core::Store>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,7 +62,7 @@ impl Store {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn core_snapshot(&self) -> PyResult<omem_core::Snapshot> {
+    pub(crate) fn core_snapshot(&self) -> PyResult<omem_core::Snapshot> {
         self.lock().snapshot().map_err(to_py)
     }
 }
@@ -442,23 +442,16 @@ impl Store {
         self.mutate(|store| store.track_changes(on));
     }
 
-    /// What changed since the last call: whether everything may have; the snapshot at this moment;
-    /// the key texts of entities that were inserted or changed; those of removed ones.
-    fn take_changes<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(bool, Snapshot, Texts<'py>, Texts<'py>)> {
-        let (snapshot, changed) = self
-            .mutate(|store| {
-                let snapshot = store.snapshot()?;
-                Ok((snapshot, store.take_changes().unwrap_or_default()))
-            })
-            .map_err(to_py)?;
+    /// What changed since the last call: whether everything may have; the key texts of entities
+    /// that were inserted or changed; those of removed ones.
+    fn take_changes<'py>(&self, py: Python<'py>) -> (bool, Texts<'py>, Texts<'py>) {
         let bytes = |text: &[u8]| PyBytes::new(py, text);
-        let upserted = changed.upserted.iter().map(|&slot| bytes(snapshot.key(slot))).collect();
-        let removed = changed.removed.iter().map(|key| bytes(key)).collect();
-        let snapshot = Snapshot { schema: self.schema.clone_ref(py), inner: Arc::new(snapshot) };
-        Ok((changed.all, snapshot, upserted, removed))
+        self.mutate(|store| {
+            let changed = store.take_changes().unwrap_or_default();
+            let upserted = changed.upserted.iter().map(|&slot| bytes(store.key(slot))).collect();
+            let removed = changed.removed.iter().map(|key| bytes(key)).collect();
+            (changed.all, upserted, removed)
+        })
     }
 
     /// The entity of a key text.
