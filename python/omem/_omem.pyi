@@ -154,11 +154,7 @@ class Rows:
     def gone(self, snapshot: Snapshot) -> list[bytes]: ...
     def docstore(
         self,
-        kind: str,
-        metric: str,
-        dimension: int,
-        embedder: str | None,
-        fields: Sequence[str],
+        about: tuple[str, str, int, str | None, Sequence[str]],
         vectors: _Facts,
     ) -> bytes: ...
 

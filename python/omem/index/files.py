@@ -78,9 +78,8 @@ def docstore(index: VectorIndex, vectors: tuple[int, str]) -> bytes:
         A pickle of builtins.
     """
     kind, dimension = index.kind, index.dimension or 1
-    return index.rows.docstore(
-        kind.name, kind.metric.name, dimension, index.embedder, index.fields, vectors
-    )
+    about = (kind.name, kind.metric.name, dimension, index.embedder, index.fields)
+    return index.rows.docstore(about, vectors)
 
 
 def _header(code: bytes, store: Flat | Graph) -> bytes:

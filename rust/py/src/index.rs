@@ -1,6 +1,6 @@
 //! The vector index's book-keeping: texts, rows, what has to be embedded, how it is saved.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use omem_core::index::{self, Described, Hash, content_hash};
@@ -210,17 +210,14 @@ impl Rows {
         gone.iter().map(|key| PyBytes::new(py, key)).collect()
     }
 
-    /// The content of `docstore.pkl`.
+    /// The content of `docstore.pkl`, of rows and kind, metric, dimension, embedder, fields.
     fn docstore<'py>(
         &self,
         py: Python<'py>,
-        kind: String,
-        metric: String,
-        dimension: u32,
-        embedder: Option<String>,
-        fields: Vec<String>,
+        about: (String, String, u32, Option<String>, Vec<String>),
         vectors: (u64, String),
     ) -> PyResult<Bound<'py, PyBytes>> {
+        let (kind, metric, dimension, embedder, fields) = about;
         let (index_size, index_checksum) = vectors;
         let described =
             Described { kind, metric, dimension, embedder, fields, index_size, index_checksum };
@@ -379,11 +376,11 @@ impl Stale {
     }
 }
 
-fn read_file(path: &PathBuf) -> omem_core::Result<Vec<u8>> {
+fn read_file(path: &Path) -> omem_core::Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::io("read", path, error))
 }
 
-fn damaged(path: &PathBuf, error: Error) -> PyErr {
+fn damaged(path: &Path, error: Error) -> PyErr {
     match error {
         Error::Json { what, .. } => {
             IndexDamagedError::new_err(format!("{} is damaged: {what}", path.display()))
