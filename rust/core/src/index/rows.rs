@@ -317,7 +317,7 @@ mod tests {
                 self.vectors[to as usize] = vector;
             }
             self.vectors.truncate(rows.len());
-            keys.iter().for_each(|key| drop(self.wanted.remove(key)));
+            self.wanted.retain(|key, _| !keys.contains(key));
         }
 
         fn check(&self, rows: &Rows, compact: bool) {
