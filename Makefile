@@ -9,7 +9,7 @@ unexport PYTHONPATH
 RUST := $(shell find rust Cargo.toml Cargo.lock -name target -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-faults lint test-rust test-python fmt clean
+.PHONY: help build demo test test-faults lint test-rust test-python fuzz fmt clean
 
 help: ## list what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -55,6 +55,12 @@ test-faults: build ## kills, full disks and power cuts, in earnest counts
 	@{ $(FAULT_TOOLS); } >/dev/null || \
 	    { apt-get update -qq && apt-get install -qq -y strace e2fsprogs xfsprogs; } || true
 	$(BIN)/python -m pytest -m faults -rs
+
+fuzz: ## ten minutes each: read, check, pickle (a nightly toolchain and cargo-fuzz)
+	@for target in read check pickle; do \
+	    cd $(CURDIR)/rust/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- \
+	        -max_total_time=600 -max_len=4096 || exit 1; \
+	done
 
 fmt: build ## format Rust and Python
 	cargo fmt --all

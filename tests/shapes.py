@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import enum
 import ipaddress
 import json
 import math
 import re
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
@@ -24,14 +25,21 @@ from pydantic import (
     AliasChoices,
     AliasPath,
     AnyUrl,
+    Base64Bytes,
     BaseModel,
+    BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     Json,
+    JsonValue,
     PlainSerializer,
+    PlainValidator,
     PrivateAttr,
     RootModel,
     SecretStr,
+    SerializeAsAny,
+    WrapValidator,
     computed_field,
     create_model,
     field_serializer,
@@ -39,7 +47,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from typing_extensions import TypedDict
+from pydantic.dataclasses import dataclass as validated_dataclass
+from typing_extensions import TypeAliasType, TypedDict
 
 T = TypeVar("T")
 
@@ -61,6 +70,21 @@ class Mixed(enum.Enum):
 
 
 class Flags(enum.Flag):
+    A = 1
+    B = 2
+
+
+class Answer(enum.Enum):
+    YES = "yes"
+    UNKNOWN = None
+
+
+class Word(enum.StrEnum):
+    A = "a"
+    B = "b"
+
+
+class Bits(enum.IntFlag):
     A = 1
     B = 2
 
@@ -190,6 +214,54 @@ class Point:
     y: float = 0.0
 
 
+@dataclass
+class Counted:
+    a: int
+    parts: list[str] = field(default_factory=list)
+    count: int = field(default=1, init=False)
+
+
+@validated_dataclass
+class Checkpoint:
+    at: datetime
+    ratio: float = 0.0
+
+
+class Crossed(BaseModel):
+    a: int = Field(1, alias="b")
+    b: int = 5
+
+
+class Wordy(BaseModel):
+    a: int
+
+    @model_serializer
+    def wordy(self) -> dict[str, Any]:
+        return {"a": self.a, "note": "never read"}
+
+
+class Text(BaseModel):
+    a: int
+
+    @model_serializer
+    def text(self) -> str:
+        return str(self.a)
+
+    @model_validator(mode="before")
+    @classmethod
+    def parsed(cls, value: Any) -> Any:
+        return {"a": value} if isinstance(value, str) else value
+
+
+class Hidden(BaseModel):
+    a: int = 0
+    b: int = Field(0, exclude=True)
+
+
+class Maybe(RootModel[Optional[int]]):
+    pass
+
+
 class Movie(TypedDict, total=False):
     title: str
     year: int
@@ -198,6 +270,11 @@ class Movie(TypedDict, total=False):
 class Pair(NamedTuple):
     left: int
     right: str
+
+
+Nested = TypeAliasType(
+    "Nested", "int | str | float | bool | list[Nested] | dict[str, Nested] | None"
+)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -283,6 +360,33 @@ LEAVES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Point, st.builds(Point, st.floats(), st.floats())),
     (Movie, st.fixed_dictionaries({"title": TEXT}, optional={"year": INTS})),
     (Pair, st.builds(Pair, INTS, TEXT)),
+    (Answer | None, st.none() | st.sampled_from(Answer)),
+    (Word, st.sampled_from(Word)),
+    (Bits, st.sampled_from([Bits.A, Bits.A | Bits.B, Bits(0)])),
+    (Level | int, st.sampled_from(Level) | st.integers(0, 3)),
+    (str | Word, st.sampled_from([*Word, "a", "c"])),
+    (Literal["a", Word.A], st.sampled_from(["a", Word.A])),
+    (Counted, st.builds(Counted, INTS, st.lists(TEXT, max_size=2))),
+    (Checkpoint, st.builds(Checkpoint, st.datetimes(), strange)),
+    (Crossed, st.builds(lambda b: Crossed.model_validate({"b": b}), INTS)),
+    (Wordy, st.builds(Wordy, a=INTS)),
+    (Text, st.builds(Text, a=INTS)),
+    (Hidden, st.builds(Hidden, a=INTS, b=st.integers(0, 1))),
+    (Maybe | None, st.none() | st.builds(Maybe, st.none() | INTS)),
+    (Nested, JSON),
+    (JsonValue, JSON),
+    (Counter[str], st.dictionaries(TEXT, st.integers(0, 9), max_size=2).map(Counter)),
+    (Annotated[int | str, Field(union_mode="left_to_right")], INTS | TEXT | INTS.map(str)),
+    (Annotated[str | int, Field(union_mode="left_to_right")], INTS | TEXT | INTS.map(str)),
+    (Annotated[int, BeforeValidator(int)], INTS),
+    (Annotated[list[int], WrapValidator(lambda v, read: sorted(read(v)))], st.lists(INTS)),
+    (Annotated[int, PlainValidator(lambda v: v)], INTS | TEXT),
+    (Annotated[str, AfterValidator(lambda text: text + "x")], TEXT),
+    (Annotated[set[int], PlainSerializer(sorted)], st.sets(INTS, max_size=3)),
+    (Base64Bytes, st.binary(max_size=4).map(base64.b64encode)),
+    (ByteSize, st.integers(0, 2**60)),
+    (ipaddress.IPv4Network | ipaddress.IPv6Address, st.ip_addresses(v=6)),
+    (SerializeAsAny[Inner], inners),
     (int | str, INTS | TEXT),
     (int | float | None, INTS | strange | st.none()),
     (float | str, strange | TEXT),
@@ -311,7 +415,7 @@ LEAVES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (AnyUrl, st.sampled_from(["http://a.b/c?d=é", "https://xn--bcher-kva.example/"])),
     (SecretStr, TEXT),
     (Json[list[int]], st.lists(INTS, max_size=2).map(json.dumps)),
-    (complex, st.complex_numbers(allow_nan=False)),
+    (complex, st.complex_numbers(allow_nan=False) | st.builds(complex, strange, strange)),
     (Annotated[str, AfterValidator(str.strip)], TEXT),
     (Annotated[int, PlainSerializer(str)], INTS),
     (Annotated[float, PlainSerializer(lambda value: round(value, 1))], strange),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import Enum, Flag, IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,6 +139,26 @@ def test_keys_are_the_same_in_memory_and_from_a_file(extractor: Any, tmp_path: P
     assert fresh.get(expected) == item
     assert fresh.remove(expected)
     assert fresh.empty()
+
+
+class Flags(Flag):
+    A = 1
+    B = 2
+
+
+def test_members_of_an_enum_that_no_module_has_and_flags_without_a_name() -> None:
+    class Local(Enum):
+        A = "a"
+
+    class Row(BaseModel):
+        kind: Local = Local.A
+        flags: Flags
+
+    flags = [Flags.A, Flags.A | Flags.B, Flags(0)]
+    memory: OMem[Row] = OMem(Row, lambda row: (row.kind, row.flags))
+    memory.add(Row(flags=flag) for flag in flags)
+    assert memory.keys == [(Local.A, flag) for flag in flags]
+    assert memory.get((Local.A, Flags(3))) == Row(flags=Flags.A | Flags.B)
 
 
 def test_paths_through_what_is_none() -> None:

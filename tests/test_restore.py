@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
 from pydantic import (
@@ -23,6 +28,7 @@ from pydantic import (
 from omem import LoadError, OMem
 from omem.report import LoadReport
 from same import anatomy
+from shapes import Colour, Level
 
 Loaded = tuple[OMem[Any], LoadReport]
 
@@ -224,3 +230,46 @@ def test_a_key_that_is_none_names_the_record_in_every_layout(tmp_path: Path) -> 
             report = memory.load_data(tmp_path / "x.json", on_error="skip")
             assert [(bad.record, bad.line) for bad in report.skipped] == [(1, line)]
             assert memory.size == 2
+
+
+class Everything(BaseModel):
+    key: str
+    when: datetime
+    day: date = date(2020, 1, 1)
+    took: timedelta = timedelta(hours=1, microseconds=5)
+    price: Decimal = Decimal("1.50")
+    id: UUID = UUID(int=5)
+    path: Path = Path("a/ü")
+    raw: bytes = "ü".encode()
+    colour: Colour = Colour.BLUE
+    level: Level = Level.HIGH
+    score: float = math.nan
+    scores: dict[str, float | None] = {"a": math.inf, "b": -math.inf, "c": None}
+    tags: set[str] = {"b", "a"}
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = [Cat(lives=3)]
+    ages: dict[int, str] = {-1: "x"}
+    address: IPv4Address | None = None
+    anything: Any = {"a": [1, 2.5, None]}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def title(self) -> str:
+        return self.key.upper()
+
+
+def test_a_file_as_ontomem_writes_it_loads_from_a_rich_schema(tmp_path: Path) -> None:
+    items = [
+        Everything(key="a\n", when=datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=5)))),
+        Everything(key="é", when=datetime(1, 1, 1), pets=[], address=IPv4Address("1.2.3.4")),
+    ]
+    # Its files are json.dump of model_dump(mode="json"): NaN as a bare token, computed fields too.
+    rows = [item.model_dump(mode="json") for item in items]
+    text = json.dumps(rows, indent=2, ensure_ascii=False)
+    assert "NaN" in text and "Infinity" in text and "title" in text
+    memory, report = load(Everything, tmp_path / "x.json", text)
+    assert [anatomy(item) for item in memory] == [anatomy(item) for item in items]
+    assert (report.entities, report.unknown_dropped, report.skipped) == (2, 0, [])
+    memory.dump_data(tmp_path / "ours.json")
+    ours = (tmp_path / "ours.json").read_text("utf-8")
+    assert [Everything.model_validate(row).key for row in json.loads(ours)] == ["a\n", "é"]
+    assert "NaN," not in ours

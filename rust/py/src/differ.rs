@@ -7,8 +7,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBytes, PyDateAccess, PyDateTime, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
-    PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
+    PyBytes, PyComplex, PyDateAccess, PyDateTime, PyDict, PyFloat, PyFrozenSet, PyInt, PyList,
+    PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
 };
 
 use crate::instance;
@@ -339,6 +339,10 @@ fn objects(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usiz
     if kind.is(class(py, &DECIMAL, "decimal", "Decimal")?) {
         // 1.0 and 1.00 are equal and not the same.
         return ensure(a.str()?.as_any().eq(b.str()?)?, a, b);
+    }
+    if a.is_exact_instance_of::<PyComplex>() {
+        // 0j and -0j are equal and not the same.
+        return ensure(a.repr()?.as_any().eq(b.repr()?)?, a, b);
     }
     if kind.is(class(py, &DEQUE, "collections", "deque")?) {
         let length = pyo3::intern!(py, "maxlen");

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyBytes, PyDate, PyDateAccess, PyDateTime, PyFloat, PyInt, PyString, PyTimeAccess,
-    PyTuple, PyTzInfoAccess,
+    PyTuple, PyType, PyTzInfoAccess,
 };
 
 use crate::decode;
@@ -114,7 +114,12 @@ fn write(key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<()
         out.extend_from_slice(format!("u\"{}\"", key.str()?.to_str()?).as_bytes());
     } else if key.is_instance(enum_class(key.py())?)? {
         let class = key.get_type();
-        let name: String = key.getattr("name")?.extract()?;
+        let name = key.getattr("name")?;
+        let name = match class.getattr("__members__")?.contains(&name)? {
+            true => name.extract::<String>()?,
+            // Several flags, or none, are a member without a name of its own.
+            false => format!("={}", key.getattr("value")?.str()?),
+        };
         let (module, class) = (class.module()?, class.qualname()?);
         out.push(b'e');
         string::write(out, &format!("{module}:{class}:{name}"));
@@ -254,18 +259,43 @@ fn typed<'py>(py: Python<'py>, kind: u8, body: &str) -> PyResult<Option<Bound<'p
             else {
                 return Ok(None);
             };
-            // Only a module that is loaded already: a text from a file must not import anything.
-            let modules = py.import("sys")?.getattr("modules")?;
-            let mut found = modules.get_item(module)?;
-            for part in class.split('.') {
-                found = found.getattr(part)?;
-            }
-            let member = found.getattr(name)?;
-            member.is_instance(enum_class(py)?)?.then_some(member)
+            let class = enum_of(py, module, class)?;
+            Some(match name.strip_prefix('=') {
+                Some(value) => class.call1((py.get_type::<PyInt>().call1((value,))?,))?,
+                None => class.getattr("__members__")?.get_item(name)?,
+            })
         }
         _ => text::datetime(body.as_bytes())
             .and_then(|(day, clock)| decode::datetime(py, day, clock)),
     })
+}
+
+/// The Enum class of a name. Only one that is there already: a text from a file must not import
+/// anything. A class that was defined in a function is found among all subclasses.
+fn enum_of<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let base = enum_class(py)?;
+    let by_path = || -> PyResult<Bound<'py, PyAny>> {
+        let modules = py.import("sys")?.getattr("modules")?;
+        name.split('.').try_fold(modules.get_item(module)?, |found, part| found.getattr(part))
+    };
+    let is_enum = |found: &Bound<'py, PyAny>| {
+        found.cast::<PyType>().is_ok_and(|class| class.is_subclass(base).unwrap_or(false))
+    };
+    if let Some(found) = by_path().ok().filter(is_enum) {
+        return Ok(found);
+    }
+    let mut open = vec![base.clone()];
+    let mut last = None;
+    while let Some(class) = open.pop() {
+        let class = class.cast_into::<PyType>()?;
+        if class.module()?.to_str()? == module && class.qualname()?.to_str()? == name {
+            last = Some(class.clone().into_any());
+        }
+        open.extend(
+            class.call_method0("__subclasses__")?.try_iter()?.collect::<PyResult<Vec<_>>>()?,
+        );
+    }
+    last.ok_or_else(|| PyValueError::new_err(format!("there is no Enum {module}.{name} any more")))
 }
 
 /// The key text of a record: from its bytes, else from the model, which is decoded if need be.
