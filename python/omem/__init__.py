@@ -34,7 +34,8 @@ from omem.merger import (
     create_merger,
 )
 from omem.quarantine import Quarantine, QuarantinedItem
-from omem.report import AddReport, BadRecord, LoadReport
+from omem.report import AddReport, BadRecord, ForgetReport, LoadReport
+from omem.sources import SourceLedger, SourceRecord
 from omem.strategy import Merge, MergeStrategy
 from omem.version import __version__
 
@@ -57,6 +58,7 @@ __all__ = [
     "EmbedderError",
     "FieldMerger",
     "FolderInfo",
+    "ForgetReport",
     "HashingEmbedder",
     "IndexDamagedError",
     "KeepExistingMerger",
@@ -78,6 +80,8 @@ __all__ = [
     "Quarantine",
     "QuarantinedItem",
     "SchemaError",
+    "SourceLedger",
+    "SourceRecord",
     "__version__",
     "configure_logging",
     "create_merger",

@@ -108,6 +108,16 @@ class Quarantine(Mapping[Any, list[QuarantinedItem[T]]]):
         for text, _, record, reason in refused:
             self._entries.setdefault(text, []).append((record, reason))
 
+    def _drop(self, observations: Iterable[tuple[bytes, bytes]]) -> None:
+        """Forget some observations, by key text and record; those that are not there are passed."""
+        for text, record in observations:
+            entries = self._entries.get(text, [])
+            place = next((n for n, entry in enumerate(entries) if entry[0] == record), None)
+            if place is not None:
+                del entries[place]
+                if not entries:
+                    del self._entries[text]
+
     def _restore(self, entries: Entries) -> None:
         self._entries = entries
 

@@ -31,6 +31,31 @@ class AddReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetReport:
+    """What one `forget` erased.
+
+    Attributes:
+        entity: Whether there was an entity.
+        lookups: The lookups in which it had a value.
+        indexed: Whether it had a vector in the index.
+        observations: How many observations of it the ledger had.
+        sources: The sources that had made observations of it.
+        quarantined: How many observations of it were set aside.
+    """
+
+    entity: bool = False
+    lookups: list[str] = field(default_factory=list[str])
+    indexed: bool = False
+    observations: int = 0
+    sources: list[str] = field(default_factory=list[str])
+    quarantined: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything was erased."""
+        return bool(self.entity or self.indexed or self.sources or self.quarantined)
+
+
+@dataclass(frozen=True, slots=True)
 class BadRecord:
     """A record that `on_error="skip"` left out.
 

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from omem.memory.lookups import Lookups
+from omem.memory.sources import Sources
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class OMem(Lookups[T]):
+class OMem(Sources[T]):
     """A memory of consolidated entities.
 
     Observations with the same key are merged into one entity; entities are found by key, by
@@ -34,7 +34,8 @@ class OMem(Lookups[T]):
         metric: How vectors are compared: "l2", "cosine" or "ip" (inner product).
         embed_batch_size: At most so many texts go into one call of the embedder; also an attribute.
         verbose: Set the `omem` logger to DEBUG.
-        track_sources: Keep the source ledger; not part of this version yet.
+        track_sources: Keep the source ledger: what each source said, so that it can be taken back
+            (`remove_source`).
         lossy: What to do with a value that would not survive saving: "error", "warn" or "allow".
         on_conflict: What `add` does where an observation cannot be merged, since the result would
             break a constraint of the model or a rule fails: "raise" MergeError and change nothing,
@@ -46,7 +47,6 @@ class OMem(Lookups[T]):
     Raises:
         TypeError: The schema is no Pydantic model, or an option is unknown.
         ValueError: An option has a value that it cannot have.
-        NotImplementedError: `track_sources` is asked for.
 
     Examples:
         >>> from pydantic import BaseModel

@@ -71,8 +71,6 @@ class MemoryState(BaseMem[T]):
                 f"fields_for_index names {unknown[0]!r}, which {memory_schema.__name__} does not "
                 f"have; its fields are {', '.join(memory_schema.model_fields)}"
             )
-        if track_sources:
-            raise NotImplementedError("the source ledger is not part of this version yet")
         if embed_batch_size < 1:
             raise ValueError(f"embed_batch_size must be at least 1, not {embed_batch_size}")
         if verbose:
@@ -83,9 +81,10 @@ class MemoryState(BaseMem[T]):
         self.key_extractor = key_extractor
         self._llm_client = llm_client
         self.embedder = embedder
-        self.track_sources = track_sources
         self._key = key_spec(memory_schema, key_extractor)
+        self._lossy: Lossy = lossy
         self._store = _omem.Store(self._schema, self._key, lossy)
+        self._ledger = _omem.Ledger(self._store) if track_sources else None
         self._owns_merger = not isinstance(strategy_or_merger, BaseMerger)
         self._merger = self._make_merger(strategy_or_merger, merger_options)
         self._quarantine = Quarantine[T](self._schema)
@@ -134,6 +133,11 @@ class MemoryState(BaseMem[T]):
         if self._owns_merger and isinstance(self._merger, BaseLLMMerger):
             self._merger.llm_client = client
         self._llm_client = client
+
+    @property
+    def track_sources(self) -> bool:
+        """Whether the memory keeps a source ledger; fixed for its life."""
+        return self._ledger is not None
 
     @property
     def memory_schema(self) -> type[T]:

@@ -73,7 +73,9 @@ class Edit(Persistence[T]):
             applied = changed and not dry_run
             if applied:
                 batch = self._store.encode([new])
-                self._apply(self._store.fold(batch, "keep_incoming", "union"))
+                ledger = self._ledger
+                lines = None if ledger is None else ledger.replace(batch, rewritten=True)
+                self._apply(self._store.fold(batch, "keep_incoming", "union"), lines)
         patched = self.sync_index(upserted_keys=[key]) if applied else False
         return {
             "changed": changed,

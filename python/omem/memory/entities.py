@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel
@@ -11,12 +11,16 @@ from omem import _omem
 from omem.errors import MergeError
 from omem.keys import key_function
 from omem.memory._state import MemoryState, OnConflict, one_of
+from omem.merger.base import BaseMerger
 from omem.merger.classic import ClassicMerger, merge_error
 from omem.merger.tournament import play, reason
 from omem.quarantine import Quarantine
 from omem.report import AddReport, Progress, reporter
+from omem.sources import check_source_id
 
 T = TypeVar("T", bound=BaseModel)
+Refused = tuple[bytes, bytes, bytes, str]
+"""Key text, existing record, incoming record and reason of what was not merged."""
 
 
 class Entities(MemoryState[T]):
@@ -68,13 +72,15 @@ class Entities(MemoryState[T]):
             >>> memory.get("EDDF").aliases
             ['FRA', 'Rhein-Main']
         """
-        if source_id is not None and not self.track_sources:
-            raise RuntimeError("source_id= needs a memory with track_sources=True")
+        if source_id is not None:
+            self._need_ledger()
+            check_source_id(source_id)
         with self._lock:
             batch = self._store.encode(self._one_or_many(items), reporter(progress))
             calls = self._merger.llm_calls
+            lines = self._observe(batch, source_id)
             change = self._merge(batch, on_conflict=on_conflict)
-            self._apply(change)
+            self._apply(change, lines, source_id=source_id)
             calls = self._merger.llm_calls - calls
         return AddReport(
             added=change.added,
@@ -112,8 +118,9 @@ class Entities(MemoryState[T]):
         """
         with self._lock:
             batch = self._store.encode(self._one_or_many(items), None)
+            lines = None if self._ledger is None else self._ledger.replace(batch, rewritten=False)
             change = self._store.fold(batch, "keep_incoming", "union")
-            self._apply(change)
+            self._apply(change, lines)
         return AddReport(added=change.added, merged=change.merged, unchanged=change.unchanged)
 
     def get(self, key: Any) -> T | None:
@@ -158,14 +165,27 @@ class Entities(MemoryState[T]):
         """
         with self._lock:
             removed, missing, change = self._store.removal(keys)
-            self._apply(change)
+            lines = None if self._ledger is None else self._ledger.remove(change)
+            self._apply(change, lines)
         return removed, missing
 
-    def clear(self) -> None:
-        """Remove all entities, and what was set aside."""
-        with self._lock, self._gate:
-            self._store.clear()
-            self._quarantine.clear()
+    def clear(self, *, sources: bool = False) -> None:
+        """Remove all entities, and what was set aside.
+
+        What sources said is kept in the ledger, as if it had come by `record_source`: so a memory
+        can be rebuilt from it.
+
+        Args:
+            sources: Empty the source ledger too.
+        """
+        with self._lock:
+            ledger = None
+            if self._ledger is not None:
+                ledger = self._ledger.fresh() if sources else self._ledger.restart()
+            with self._gate:
+                self._store.clear()
+                self._quarantine.clear()
+                self._swap_ledger(ledger)
 
     @property
     def keys(self) -> list[Any]:
@@ -212,22 +232,25 @@ class Entities(MemoryState[T]):
         *,
         defaults_unset: bool = False,
         on_conflict: OnConflict | None = None,
+        store: _omem.Store | None = None,
+        merger: BaseMerger[T] | None = None,
     ) -> _omem.Change:
         """The change that merging a batch makes, not yet applied; what it refuses is set aside."""
+        store = self._store if store is None else store  # an empty store is false
+        merger = merger or self._merger
         on_conflict = on_conflict or self.on_conflict
         one_of("on_conflict", on_conflict, get_args(OnConflict))
-        merger = self._merger
         if isinstance(merger, ClassicMerger) and merger.runs_in_rust:
-            change = self._store.fold(batch, merger.engine or "", merger.lists, defaults_unset)
+            change = store.fold(batch, merger.engine or "", merger.lists, defaults_unset)
             if change.refused and on_conflict == "raise":
                 text, existing, incoming, why = change.refused[0]
                 key = _omem.key_from_text(text)
                 raise merge_error(self._schema, key, existing, incoming, why) from change.cause
             return change
-        groups = cast("list[list[T]]", self._store.groups(batch))
+        groups = cast("list[list[T]]", store.groups(batch))
         played = play(merger, groups, check=self._check, keep_going=on_conflict == "quarantine")
         failed = [(group, place, reason(why)) for group, place, why in played.failed]
-        return self._store.fold_merged(batch, played.merged, failed)
+        return store.fold_merged(batch, played.merged, failed)
 
     def _check(self, existing: T, incoming: T, merged: T) -> None:
         """Refuse what a merger made of a pair, where the store would not take it for the key."""
@@ -248,8 +271,51 @@ class Entities(MemoryState[T]):
             reason=why,
         ) from cause
 
-    def _apply(self, change: _omem.Change) -> None:
+    def _need_ledger(self) -> _omem.Ledger:
+        if self._ledger is None:
+            raise RuntimeError(
+                "this memory keeps no source ledger; build it with OMem(..., track_sources=True)"
+            )
+        return self._ledger
+
+    def _observe(
+        self, batch: _omem.Batch, source_id: str | None, *, defaults_unset: bool = False
+    ) -> _omem.Lines | None:
+        """What the ledger notes of observations that are about to be merged."""
+        if self._ledger is None:
+            return None
+        return self._ledger.observe(batch, source_id, defaults_unset)
+
+    def _apply(
+        self,
+        change: _omem.Change,
+        lines: _omem.Lines | None,
+        *,
+        source_id: str | None = None,
+        refused: Sequence[Refused] = (),
+        dealt_with: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Put a change in place: store, lookups, ledger and quarantine at once, or nothing.
+
+        Args:
+            change: What changes in the store.
+            lines: What changes in the ledger; None without one.
+            source_id: The source of what `change` refused.
+            refused: What else is set aside.
+            dealt_with: Key text and record of what is no longer set aside.
+        """
         self._store.fill_lookups(change)
+        refused = [*change.refused, *refused]
+        if self._ledger is not None and lines is not None:
+            self._ledger.set_aside(lines, source_id, change.refused)
         with self._gate:
-            self._store.apply(change)
-            self._quarantine._put(change.refused)
+            if self._ledger is not None and lines is not None:
+                self._ledger.apply(change, lines)
+            else:
+                self._store.apply(change)
+            self._quarantine._drop(dealt_with)
+            self._quarantine._put(refused)
+
+    def _swap_ledger(self, prepared: _omem.PreparedLedger | None) -> None:
+        if self._ledger is not None and prepared is not None:
+            self._ledger.swap(prepared)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from omem import _omem, metadata, quarantine
+from omem import _omem, metadata, quarantine, sources
 from omem.base import StrPath
 from omem.embedding import signature
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
@@ -20,7 +20,7 @@ from omem.keys import key_fields
 from omem.memory._state import one_of
 from omem.memory.search import Search
 from omem.merger.classic import ClassicMerger, FieldMerger
-from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, VECTORS
+from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, SOURCES, VECTORS
 from omem.report import BadRecord, LoadReport, Progress, reporter
 from omem.restore import Restorer
 
@@ -66,9 +66,14 @@ class Persistence(Search[T]):
         """
         with self._gate:
             snapshot, pinned = self._store.snapshot(), self._pin_index()
+            ledger = (
+                self._ledger.snapshot() if self._ledger is not None and len(self._ledger) else None
+            )
             aside = quarantine.to_json(self._quarantine) if self._quarantine else None
         with pinned or nullcontext(), _omem.FolderWriter(Path(folder_path)) as folder:
             files = {DATA: folder.write_records(DATA, snapshot, reporter(progress))}
+            if ledger is not None:
+                files[SOURCES] = folder.write_records(SOURCES, ledger)
             if aside is not None:
                 files[QUARANTINE] = folder.write_bytes(QUARANTINE, aside)
             if pinned is not None:
@@ -124,10 +129,24 @@ class Persistence(Search[T]):
                 warnings.append(f"{METADATA} says {size} entities, {DATA} has {loaded.records}")
             prepared, merged = self._prepare(loaded)
             aside = self._read_quarantine(folder, path, found if verify else {}, restorer)
+            ledger = self._read_ledger(
+                folder,
+                path,
+                found if verify else {},
+                prepared,
+                Restorer(self.memory_schema, drop_unknown=unknown == "drop", migrate=migrate),
+                all_records=migrate is not None,
+            )
+            if self._ledger is None and folder.path(SOURCES) is not None:
+                warnings.append(
+                    f"{SOURCES} is not loaded, and dump() here would drop it, since this memory "
+                    "was built without track_sources=True"
+                )
             index = self._read_index(folder, path)
             with self._gate:
                 self._store.swap(prepared)
                 self._quarantine._restore(aside)
+                self._swap_ledger(ledger)
             told = self._restore_index(index, path, warnings)
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
         return self._report(
@@ -183,13 +202,19 @@ class Persistence(Search[T]):
                 path, on_error=on_error, unknown=unknown, migrate=migrate, progress=progress
             )
             if mode == "merge":
-                change = self._merge(loaded.batch(), defaults_unset=True)
+                batch = loaded.batch()
+                lines = self._observe(batch, None, defaults_unset=True)
+                change = self._merge(batch, defaults_unset=True)
                 merged = change.merged + change.unchanged
-                self._apply(change)
+                self._apply(change, lines)
             else:
                 prepared, merged = self._prepare(loaded)
+                ledger = None
+                if self._ledger is not None:
+                    ledger = self._ledger.restart(self._store.preview(prepared))
                 with self._gate:
                     self._store.swap(prepared)
+                    self._swap_ledger(ledger)
         return self._report(path, loaded, restorer, merged, [], schema_changed=False)
 
     def dump_metadata(self, file_path: StrPath) -> None:
@@ -291,6 +316,31 @@ class Persistence(Search[T]):
             {} if content is None else quarantine.from_json(content, place, restorer, self._store)
         )
 
+    def _read_ledger(
+        self,
+        folder: _omem.FolderReader,
+        path: Path,
+        found: dict[str, Any],
+        prepared: _omem.Prepared,
+        restorer: Restorer[T],
+        *,
+        all_records: bool,
+    ) -> _omem.PreparedLedger | None:
+        """The ledger of a folder; an empty one where it has none."""
+        if self._ledger is None:
+            return None
+        place = path / SOURCES
+        file = _existing(folder.path(SOURCES), place, found)
+        entities = self._store.preview(prepared)
+        if file is None:
+            return self._ledger.fresh(entities)
+        ledger = sources.read(
+            self._ledger, file, entities, self._store, restorer, all_records=all_records
+        )
+        if found.get("files") and ledger.facts is not None:
+            _verify(place, ledger.facts, found)
+        return ledger
+
     def _read_index(
         self, folder: _omem.FolderReader, path: Path
     ) -> Saved | IndexDamagedError | None:
@@ -377,17 +427,23 @@ class Persistence(Search[T]):
 
 def _content(file: Path | None, path: Path, found: dict[str, Any]) -> bytes | None:
     """The content of a small file of the folder, None where there is none and none should be."""
+    file = _existing(file, path, found)
     if file is None:
-        if metadata.facts_of(found, path.name) is not None:
-            raise LoadError(
-                f"{path} is missing, though {METADATA} lists it. Restore a backup, or load what "
-                "there is with load(verify=False)",
-                file=str(path),
-            )
         return None
     if found.get("files"):
         _verify(path, _omem.file_facts(file), found)
     return file.read_bytes()
+
+
+def _existing(file: Path | None, path: Path, found: dict[str, Any]) -> Path | None:
+    """A file of the folder, None where there is none and none should be."""
+    if file is None and metadata.facts_of(found, path.name) is not None:
+        raise LoadError(
+            f"{path} is missing, though {METADATA} lists it. Restore a backup, or load what "
+            "there is with load(verify=False)",
+            file=str(path),
+        )
+    return file
 
 
 def _verify(path: Path, seen: tuple[int, str], found: dict[str, Any]) -> None:

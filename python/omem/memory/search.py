@@ -16,6 +16,7 @@ from omem.index.embed import as_vectors, embed_query
 from omem.index.metric import Metric, Vectors
 from omem.index.vectors import Neighbours
 from omem.memory.indexing import Indexing
+from omem.sources import strings
 
 T = TypeVar("T", bound=BaseModel)
 Where = Callable[[T], object]
@@ -286,7 +287,8 @@ class Search(Indexing[T]):
         """The key texts that a search is limited to, or None."""
         if source_ids is None and tags is None:
             return None
-        raise RuntimeError("source_ids and tags need track_sources=True")
+        sources, wanted = strings("source_ids", source_ids), strings("tags", tags)
+        return set(self._need_ledger().keys_of(sources, wanted))
 
 
 def _count(top_k: int) -> int:

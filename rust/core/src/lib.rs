@@ -16,6 +16,7 @@ pub mod hashing;
 pub mod index;
 pub mod json;
 pub mod key;
+pub mod ledger;
 mod lock;
 pub mod merge;
 pub mod pickle;
@@ -23,6 +24,7 @@ pub mod plan;
 pub mod read;
 pub mod store;
 pub mod text;
+pub mod unset;
 pub mod write;
 
 pub use batch::{Batch, Item, Span, Unset};

@@ -10,6 +10,7 @@ mod folder;
 mod index;
 mod instance;
 mod keys;
+mod ledger;
 mod lookup;
 mod observed;
 mod progress;
@@ -33,6 +34,8 @@ mod _omem {
     use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
     #[pymodule_export]
     use crate::index::{Rows, Stale, Texts, read_docstore, read_langchain};
+    #[pymodule_export]
+    use crate::ledger::{Ledger, Lines, PreparedLedger, Rollback};
     #[pymodule_export]
     use crate::read::{Loaded, survey};
     #[pymodule_export]

@@ -22,6 +22,7 @@ use crate::decode::{decode, decode_value};
 use crate::encode::{encode, encode_value};
 use crate::errors::{MergeError, to_py};
 use crate::keys::{self, KeySpec, key_from_text, key_to_text};
+use crate::ledger::Rollback;
 use crate::lookup::{Lookup, Lookups};
 use crate::progress::{Callback, detached};
 use crate::read::{self, Loaded};
@@ -53,8 +54,13 @@ impl Store {
 
     /// Changes the core store. Nobody else has a reference then, but in the child of a fork that
     /// happened during long work; there the store is copied.
-    fn mutate<T>(&self, change: impl FnOnce(&mut omem_core::Store) -> T) -> T {
+    pub(crate) fn mutate<T>(&self, change: impl FnOnce(&mut omem_core::Store) -> T) -> T {
         change(Arc::make_mut(&mut self.lock()))
+    }
+
+    /// A reference for long work of a mutator.
+    pub(crate) fn shared(&self) -> Arc<omem_core::Store> {
+        Arc::clone(&self.lock())
     }
 
     /// The lookups, in the order of the core store's.
@@ -82,6 +88,13 @@ impl Store {
 
     fn __len__(&self) -> usize {
         self.lock().len()
+    }
+
+    /// The bounds of the values of a record that equal their defaults, one after the other.
+    fn unset(&self, record: &[u8]) -> Vec<u32> {
+        let mut ranges = Vec::new();
+        omem_core::unset::of_defaults(&self.schema.get().plan, record, &mut ranges);
+        ranges.iter().flat_map(|range| [range.start, range.end]).collect()
     }
 
     /// Encodes models and takes their keys; nothing is stored yet.
@@ -239,13 +252,15 @@ impl Store {
     }
 
     /// The keys that are there, those that are not, and the change that removes the former.
+    #[pyo3(signature = (keys, erase=false))]
     fn removal<'py>(
         &self,
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,
+        erase: bool,
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Change)> {
         let (removed, missing) = (PyList::empty(py), PyList::empty(py));
-        let mut changes = Changes::default();
+        let mut changes = Changes { erase, ..Changes::default() };
         let mut seen = std::collections::HashSet::new();
         for key in keys.try_iter()? {
             let key = key?;
@@ -266,6 +281,80 @@ impl Store {
             }
         }
         Ok((removed, missing, Change::new(changes)))
+    }
+
+    /// The change that gives the entities of these keys the records that they have in another
+    /// store, or removes those that are not there, and puts them in their places.
+    fn transplant(
+        &self,
+        py: Python<'_>,
+        keys: Vec<Vec<u8>>,
+        other: &Store,
+        back: Option<&Rollback>,
+    ) -> PyResult<Change> {
+        let (store, other) = (self.shared(), other.shared());
+        let mut batch = omem_core::Batch::default();
+        let mut changes = Changes { erase: back.is_some(), ..Changes::default() };
+        let mut moves = Vec::new();
+        let (mut added, mut merged) = (0, 0);
+        for text in &keys {
+            let hash = key::hash(text);
+            let slot = store.find(text, hash);
+            let rebuilt = back.and_then(|back| back.inner.rebuilt(text));
+            let stays = rebuilt.is_some_and(|rebuilt| rebuilt.stays);
+            let Some(record) = other.get(text, hash) else {
+                match slot {
+                    Some(slot) if stays => {
+                        moves.extend(rebuilt.and_then(|r| r.before).map(|before| (before, slot)));
+                    }
+                    Some(slot) => changes.removes.push(slot),
+                    None => {}
+                }
+                continue;
+            };
+            let item = self.item(py, &mut batch, text, hash, record)?;
+            let Some(slot) = slot else {
+                added += 1;
+                changes.inserts.push(item);
+                continue;
+            };
+            if store.record(slot) != record {
+                merged += 1;
+                changes.updates.push((slot, item));
+            }
+            if let Some(rebuilt) = rebuilt {
+                // What went and comes again comes last.
+                let last = store.slots() + changes.inserts.len() as u32;
+                let went = !stays && rebuilt.survivors() == 0;
+                let before = if went { Some((last, u64::MAX)) } else { rebuilt.before };
+                moves.extend(before.map(|before| (before, slot)));
+            }
+        }
+        changes.chunks = batch.chunks;
+        moves.sort_by_key(|&(before, _)| before);
+        changes.moves.extend(moves.into_iter().map(|((before, _), slot)| (slot, before)));
+        let mut change = Change::new(changes);
+        (change.added, change.merged) = (added, merged);
+        Ok(change)
+    }
+
+    /// Puts the entities of these keys of another store into this one, where they are not there.
+    fn borrow(&self, py: Python<'_>, keys: Vec<Vec<u8>>, other: &Store) -> PyResult<()> {
+        let (store, other) = (self.shared(), other.shared());
+        let mut batch = omem_core::Batch::default();
+        let mut seen = std::collections::HashSet::new();
+        for text in &keys {
+            let hash = key::hash(text);
+            if store.find(text, hash).is_none()
+                && seen.insert(text)
+                && let Some(record) = other.get(text, hash)
+            {
+                let item = self.item(py, &mut batch, text, hash, record)?;
+                batch.items.push(item);
+            }
+        }
+        drop(store);
+        self.mutate(|store| store.apply(Changes::from(batch))).map_err(to_py)
     }
 
     /// Finds the values of a finished change in the lookups. Their extractors may be Python, and
@@ -340,6 +429,22 @@ impl Store {
         let fresh = fresh.ok_or_else(|| PyValueError::new_err("this store was used already"))?;
         self.mutate(|store| *store = fresh);
         Ok(())
+    }
+
+    /// What the store will be once `swap` is called.
+    fn preview(&self, py: Python<'_>, prepared: &Prepared) -> PyResult<Snapshot> {
+        let mut fresh = prepared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = fresh.as_mut().map(|store| store.snapshot()).transpose().map_err(to_py)?;
+        let inner = Arc::new(snapshot.unwrap_or_default());
+        Ok(Snapshot { schema: self.schema.clone_ref(py), inner })
+    }
+
+    /// The names of the lookups in which an entity has a value.
+    fn lookups_of(&self, key_text: &[u8]) -> Vec<String> {
+        let store = self.lock();
+        let slot = store.find(key_text, key::hash(key_text));
+        let names = slot.map(|slot| store.lookups_of(slot).map(str::to_owned).collect());
+        names.unwrap_or_default()
     }
 
     /// Removes every entity.
@@ -518,6 +623,42 @@ impl Store {
         change.cause = conflicts.cause_of(first);
         change.refused = refused;
         Ok(change)
+    }
+
+    /// Writes a record whose key is known into a batch.
+    fn item(
+        &self,
+        py: Python<'_>,
+        batch: &mut omem_core::Batch,
+        text: &[u8],
+        hash: u64,
+        record: &[u8],
+    ) -> PyResult<Item> {
+        let narrow = |value: usize| {
+            u32::try_from(value).map_err(|_| PyValueError::new_err("a record over 4 GiB"))
+        };
+        let (chunk, bytes) = batch.open_records().map_err(to_py)?;
+        let start = narrow(bytes.len())?;
+        omem_core::error::reserve(bytes, record.len() + 2).map_err(to_py)?;
+        bytes.extend_from_slice(record);
+        bytes.extend_from_slice(b",\n");
+        let record_span = Span { chunk, start, len: narrow(record.len())? };
+        let mut built = Vec::new();
+        let found = match &self.key {
+            KeySpec::Fields(plan) => {
+                key::extract(&self.schema.bind(py).get().plan, plan, record, &[], &mut built).ok()
+            }
+            KeySpec::Callable(_) => None,
+        };
+        let key = if let Some(key::KeyText::InRecord((from, to))) = found {
+            Span { start: start + from, len: to - from, ..record_span }
+        } else {
+            let (chunk, keys) = batch.open_keys().map_err(to_py)?;
+            let start = narrow(keys.len())?;
+            keys.extend_from_slice(text);
+            Span { chunk, start, len: narrow(text.len())? }
+        };
+        Ok(Item { record: record_span, key, hash, unset: (0, 0) })
     }
 
     /// Calls the function of a custom rule.

@@ -26,6 +26,12 @@ pub struct Changes {
     pub updates: Vec<(u32, Item)>,
     /// The slots of entities to remove.
     pub removes: Vec<u32>,
+    /// Entities that take another place: before that slot. Inserts have slots too by then, those
+    /// from [`Store::slots`] on.
+    pub moves: Vec<(u32, u32)>,
+    /// Whether the records that go are overwritten, and not only left to be compacted away. In
+    /// chunks that a snapshot holds they stay as long as that does.
+    pub erase: bool,
     /// For each lookup of the store, in order of creation: the values of [`Changes::items`].
     pub columns: Vec<Column>,
 }
@@ -92,8 +98,37 @@ impl Store {
         self.take(&mut changes)
     }
 
+    /// Applies two changes to two stores, both whole or neither.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn apply_both(
+        first: &mut Store,
+        mut of_first: Changes,
+        second: &mut Store,
+        mut of_second: Changes,
+    ) -> Result<()> {
+        let ready = first.stage(&mut of_first)?;
+        match second.stage(&mut of_second) {
+            Ok(ready) => second.commit(&of_second, ready),
+            Err(error) => {
+                first.unstage(&of_first);
+                return Err(error);
+            }
+        }
+        first.commit(&of_first, ready);
+        Ok(())
+    }
+
     /// Applies a change; where it fails before anything is placed, the change is as it was.
     fn take(&mut self, changes: &mut Changes) -> Result<()> {
+        let ready = self.stage(changes)?;
+        self.commit(changes, ready);
+        Ok(())
+    }
+
+    /// Does everything that can fail. Nothing of it shows before [`Store::commit`].
+    fn stage(&mut self, changes: &mut Changes) -> Result<Ready> {
         self.check(changes)?;
         let ready = self.reserve(changes)?;
         self.link(changes)?;
@@ -101,9 +136,13 @@ impl Store {
             self.unlink(&changes.inserts);
             return Err(error);
         }
-        self.commit(changes, ready);
-        self.tidy();
-        Ok(())
+        Ok(ready)
+    }
+
+    /// Undoes [`Store::stage`].
+    fn unstage(&mut self, changes: &Changes) {
+        self.unlink(&changes.inserts);
+        changes.items().for_each(|item| self.arena.release(item.record, item.key));
     }
 
     /// Drops everything and takes what the change inserts (a restore), or changes nothing.
@@ -144,6 +183,10 @@ impl Store {
             if !same || self.key(*slot) != changes.bytes(item.key) {
                 return Err(Error::Conflict { what: "an update changes the key" });
             }
+        }
+        let moves = |&(slot, _): &(u32, u32)| self.slots.is_live(slot);
+        if !changes.moves.iter().all(moves) {
+            return Err(Error::Conflict { what: "a move of an entity that is not there" });
         }
         if !changes.removes.iter().all(|&slot| self.slots.is_live(slot)) {
             return Err(Error::Conflict { what: "a removal of an entity that is not there" });
@@ -292,6 +335,9 @@ impl Store {
     fn commit(&mut self, changes: &Changes, ready: Ready) {
         for (slot, item) in &changes.updates {
             let old = std::mem::replace(self.slots.get_mut(*slot), Slot::new(item));
+            if changes.erase {
+                self.arena.erase(old.record, old.key);
+            }
             self.arena.release(old.record, old.key);
         }
         for &slot in &changes.removes {
@@ -299,6 +345,9 @@ impl Store {
             if let Ok(entry) = self.table.find_entry(old.hash(), |&other| other == slot) {
                 entry.remove();
                 self.slots.bury(slot);
+                if changes.erase {
+                    self.arena.erase(old.record, old.key);
+                }
                 self.arena.release(old.record, old.key);
             }
         }
@@ -314,5 +363,6 @@ impl Store {
             }
             ready.removed.into_iter().for_each(|key| tracker.remove(key));
         }
+        self.tidy(&changes.moves);
     }
 }

@@ -157,6 +157,16 @@ impl Arena {
         }
     }
 
+    /// Overwrites a record and its key, which are about to be released, where no snapshot reads them.
+    pub fn erase(&mut self, record: Span, key: Span) {
+        for (_, span) in parts(record, key) {
+            let chunk = self.chunks[span.chunk as usize].as_mut();
+            if let Some(bytes) = chunk.and_then(Arc::get_mut) {
+                bytes[span.range()].fill(b' ');
+            }
+        }
+    }
+
     /// Counts a record and its key as dead; a chunk without life is dropped.
     pub fn release(&mut self, record: Span, key: Span) {
         for (kind, span) in parts(record, key) {

@@ -23,10 +23,15 @@ const GROUP: usize = 4 << 20;
 impl Store {
     /// Gives back what has become too much. Without memory to do so the store stays as it is,
     /// which is as right as before: the change that led here is done and cannot fail any more.
-    pub(super) fn tidy(&mut self) {
+    ///
+    /// Entities that take another place do so here. Without memory they keep the old one, which
+    /// makes nothing wrong but the order.
+    pub(super) fn tidy(&mut self, moves: &[(u32, u32)]) {
         let dead = self.slots.len() - self.slots.live();
-        if dead >= TOMBSTONES && dead > self.slots.live() {
-            let _ = self.renumber();
+        let moves =
+            moves.iter().any(|&(slot, before)| self.is_moved(slot, before)).then_some(moves);
+        if moves.is_some() || (dead >= TOMBSTONES && dead > self.slots.live()) {
+            let _ = self.renumber(moves.unwrap_or_default());
         }
         if let Some(tracker) = &mut self.tracker {
             tracker.tidy(self.slots.live(), |slot| self.slots.is_live(slot));
@@ -38,9 +43,18 @@ impl Store {
         }
     }
 
-    /// Leaves the tombstones out and counts the slots anew.
-    fn renumber(&mut self) -> Result<()> {
+    /// Whether an entity would stand elsewhere before this slot.
+    fn is_moved(&self, slot: u32, before: u32) -> bool {
+        let between = if slot < before { slot + 1..before } else { before..slot };
+        self.slots.is_live(slot) && between.clone().any(|other| self.slots.is_live(other))
+    }
+
+    /// Leaves the tombstones out and counts the slots anew, with these entities in other places.
+    fn renumber(&mut self, moves: &[(u32, u32)]) -> Result<()> {
         let live = self.slots.live();
+        let mut order = Vec::new();
+        reserve(&mut order, live)?;
+        self.in_order(moves, &mut order)?;
         let mut numbers = Vec::new();
         reserve(&mut numbers, self.slots.len())?;
         numbers.resize(self.slots.len(), u32::MAX);
@@ -50,17 +64,51 @@ impl Store {
         table
             .try_reserve(live, |_| 0)
             .map_err(|_| Error::OutOfMemory { bytes: live * size_of::<u32>() })?;
-        for (old, slot) in self.slots.iter() {
+        for old in order {
+            let slot = *self.slots.get(old);
             let new = slots.len() as u32;
             numbers[old as usize] = new;
-            slots.push(*slot);
+            slots.push(slot);
             table.insert_unique(slot.hash(), new, |&slot| slots.get(slot).hash());
+        }
+        let mut values = Vec::new();
+        reserve(&mut values, self.lookups.len())?;
+        for lookup in &self.lookups {
+            values.push(lookup.renumbered(&numbers, live)?);
+        }
+        for (lookup, values) in self.lookups.iter_mut().zip(values) {
+            lookup.renumber(&numbers, values);
         }
         if let Some(tracker) = &mut self.tracker {
             tracker.renumber(&numbers);
         }
-        self.lookups.iter_mut().for_each(|lookup| lookup.renumber(&numbers));
         (self.slots, self.table) = (slots, table);
+        Ok(())
+    }
+
+    /// The live slots in order, with these entities in other places.
+    fn in_order(&self, moves: &[(u32, u32)], order: &mut Vec<u32>) -> Result<()> {
+        let mut moved = Vec::new();
+        reserve(&mut moved, moves.len())?;
+        moved.extend_from_slice(moves);
+        // Stable: those before one slot keep their order.
+        moved.sort_by_key(|&(_, before)| before);
+        let mut leaving = Vec::new();
+        reserve(&mut leaving, moves.len())?;
+        leaving.extend(moves.iter().map(|&(slot, _)| slot));
+        leaving.sort_unstable();
+        let mut arriving = moved.into_iter().peekable();
+        let mut leaving = leaving.into_iter().peekable();
+        for (slot, _) in self.slots.iter() {
+            while let Some((moved, _)) = arriving.next_if(|&(_, before)| before <= slot) {
+                order.push(moved);
+            }
+            while leaving.next_if(|&left| left < slot).is_some() {}
+            if leaving.next_if_eq(&slot).is_none() {
+                order.push(slot);
+            }
+        }
+        order.extend(arriving.map(|(moved, _)| moved));
         Ok(())
     }
 

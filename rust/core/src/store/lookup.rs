@@ -373,13 +373,29 @@ impl Lookup {
         }
     }
 
-    /// Gives every slot its new number; `u32::MAX` stands for none.
-    pub fn renumber(&mut self, numbers: &[u32]) {
+    /// The values of the slots under their new numbers, of which there are `live`; `u32::MAX`
+    /// stands for none.
+    pub fn renumbered(&self, numbers: &[u32], live: usize) -> Result<Vec<u32>> {
+        let mut of = Vec::new();
+        reserve(&mut of, live)?;
+        of.resize(live, NONE);
+        for (&old, &number) in self.held.of.iter().zip(numbers) {
+            if number != u32::MAX {
+                of[number as usize] = old;
+            }
+        }
+        Ok(of)
+    }
+
+    /// Gives every slot its new number, with what [`Lookup::renumbered`] has made ready.
+    pub fn renumber(&mut self, numbers: &[u32], of: Vec<u32>) {
+        self.held.of = of;
         for value in &mut self.values {
             value.slots.iter_mut().for_each(|slot| *slot = numbers[*slot as usize]);
+            if !value.slots.is_sorted() {
+                value.slots.sort_unstable();
+            }
         }
-        let mut old = numbers.iter();
-        self.held.of.retain(|_| old.next().is_some_and(|&number| number != u32::MAX));
     }
 
     /// The memory that it takes, in bytes.
@@ -426,6 +442,12 @@ impl Store {
     /// The names of the lookups, in order of creation.
     pub fn lookups(&self) -> impl ExactSizeIterator<Item = &str> {
         self.lookups.iter().map(|lookup| &lookup.name[..])
+    }
+
+    /// The names of the lookups in which an entity has a value.
+    pub fn lookups_of(&self, slot: u32) -> impl Iterator<Item = &str> {
+        let has_value = move |lookup: &&Lookup| !lookup.held.get(slot).is_empty();
+        self.lookups.iter().filter(has_value).map(|lookup| &lookup.name[..])
     }
 
     /// The slots of the entities with a value, in insertion order; `None` without such a lookup.

@@ -68,6 +68,18 @@ impl Store {
         self.len() == 0
     }
 
+    /// The number of slots, those of entities that are gone included: the next insert's slot.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Whether an entity has this slot.
+    #[must_use]
+    pub fn is_live(&self, slot: u32) -> bool {
+        self.slots.is_live(slot)
+    }
+
     /// The record of a key, by the canonical key text and its hash.
     #[must_use]
     pub fn get(&self, key: &[u8], hash: u64) -> Option<&[u8]> {
