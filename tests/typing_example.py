@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from omem import AddReport, HashingEmbedder, LoadReport, MergeStrategy, OMem
+from omem import (
+    AddReport,
+    ForgetReport,
+    HashingEmbedder,
+    LoadReport,
+    MergeStrategy,
+    OMem,
+    SourceRecord,
+)
 
 if TYPE_CHECKING:
     from typing import assert_type
@@ -36,6 +44,12 @@ assert_type(memory.iter_items(), Iterator[Airport])
 assert_type(memory.search("x"), list[Airport])
 assert_type([airport.icao for airport in memory], list[str])
 assert_type(OMem(Airport, ("icao", "name"), verbose=False).get(("a", "b")), Airport | None)
+assert_type(memory.forget("EDDF"), ForgetReport)
+tracked = OMem(Airport, "icao", track_sources=True, embedder=HashingEmbedder())
+assert_type(tracked.add(Airport(icao="EDDF"), source_id="one"), AddReport)
+assert_type(tracked.ledger["one"], SourceRecord)
+assert_type(tracked.sources_of("EDDF"), list[str])
+assert_type(tracked.remove_source("one"), dict[str, Any])
 
 
 def restore(folder: str) -> LoadReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from omem.keys import KeyExtractor
-from omem.report import AddReport, LoadReport, Progress
+from omem.report import AddReport, ForgetReport, LoadReport, Progress
 
 T = TypeVar("T", bound=BaseModel)
 StrPath = str | PathLike[str]
@@ -87,8 +87,37 @@ class BaseMem(ABC, Generic[T]):
         """Remove entities; the keys removed, and those that were not there."""
 
     @abstractmethod
-    def clear(self) -> None:
-        """Remove all entities."""
+    def clear(self, *, sources: bool = False) -> None:
+        """Remove all entities; with `sources`, what the source ledger knows too."""
+
+    @abstractmethod
+    def forget(self, key: Any) -> ForgetReport:
+        """Erase an entity and every trace of it."""
+
+    @abstractmethod
+    def record_source(
+        self,
+        source_id: str,
+        raw_items: Iterable[Mapping[str, Any]],
+        content_hash: str | None = None,
+    ) -> None:
+        """Note what a source says, in the ledger alone."""
+
+    @abstractmethod
+    def upsert_source(self, source_id: str, items: T | Iterable[T]) -> dict[str, Any]:
+        """Replace what a source said."""
+
+    @abstractmethod
+    def remove_source(self, source_id: str) -> dict[str, Any]:
+        """Take back everything that a source said."""
+
+    @abstractmethod
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """A summary of the source ledger."""
+
+    @abstractmethod
+    def sources_of(self, key: Any) -> list[str]:
+        """The sources that said something of an entity."""
 
     @abstractmethod
     def edit(
