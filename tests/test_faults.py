@@ -310,3 +310,71 @@ def test_ctrl_c_ends_a_dump_and_leaves_the_old_one(tmp_path: Path) -> None:
     entity = memory.get("k1")
     assert entity is not None
     assert entity.generation == 1
+
+
+def test_ctrl_c_at_any_moment_leaves_a_memory_that_works(tmp_path: Path) -> None:
+    # Where a lock was taken by Python code, a signal between its taking and its release left it
+    # locked for ever.
+    process = run(
+        """
+        import os, random, signal, threading, time
+
+        armed = False
+        def handler(number, frame):
+            global armed
+            if armed:
+                armed = False
+                raise KeyboardInterrupt
+
+        def pester():
+            dice = random.Random(1)
+            while True:
+                time.sleep(dice.uniform(0, 0.0004))
+                if armed:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        folder, data = sys.argv[1] + "/m", sys.argv[1] + "/x.json"
+        memory.add(Counter(key="a", generation=0))
+        memory.dump(folder)
+        memory.dump_data(data)
+        works = [
+            lambda: memory.add(Counter(key="a", generation=number)),
+            lambda: memory.upsert(Counter(key="a", generation=number)),
+            lambda: memory.search("a"),
+            lambda: memory.build_index(),
+            lambda: memory.dump(folder),
+            lambda: memory.load(folder),
+            lambda: memory.dump_data(data),
+            lambda: memory.load_data(data),
+            lambda: memory.remove("nothing"),
+        ]
+        signal.signal(signal.SIGINT, handler)
+        threading.Thread(target=pester, daemon=True).start()
+        interrupted = done = 0
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            number = interrupted + done
+            try:
+                armed = True
+                works[number % len(works)]()
+                armed = False
+                done += 1
+            except KeyboardInterrupt:
+                interrupted += 1
+            assert memory.size == 1
+        armed = False
+        assert min(interrupted, done) > 100, (interrupted, done)
+        memory.add(Counter(key="b", generation=1))
+        memory.dump(folder)
+        print(sorted(os.listdir(folder)))
+        """,
+        tmp_path,
+    )
+    try:
+        told, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert told.strip() == b"['faiss_index', 'memory.json', 'metadata.json']", errors.decode()
+    memory = fresh()
+    assert memory.load(tmp_path / "m").entities == 2
+    assert len(memory.search("b")) == 2

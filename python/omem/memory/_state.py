@@ -12,7 +12,6 @@ from typing import Any, Literal, NoReturn, TypeVar, cast, get_args
 from pydantic import BaseModel
 
 from omem import _omem
-from omem._lock import MutationLock
 from omem.base import BaseMem
 from omem.embedding import Embedder
 from omem.index import Kind, VectorIndex
@@ -33,10 +32,13 @@ _memories: weakref.WeakSet[MemoryState[Any]] = weakref.WeakSet()
 class MemoryState(BaseMem[T]):
     """The parts of a memory and the locks that keep them together.
 
-    `_lock` is held by a mutator from its first step to its last; `_gate` only while the finished
-    change is put in place, or a consistent view of all parts is taken; `_index_lock` while the
-    index catches up with the entities, which may be read and changed meanwhile. What the index has
-    yet to catch up with, `_pending` and `_all_pending`, is guarded by `_gate`.
+    `_lock` is held by a mutator from its first step to its last, and not taken by readers, who work
+    on snapshots. A callback of a mutation that tries to mutate the same memory gets a RuntimeError
+    instead of a deadlock, also in a worker thread that was given a copy of the mutator's context.
+    `_gate` is held only while the finished change is put in place, or a consistent view of all
+    parts is taken; `_index_lock` while the index catches up with the entities, which may be read
+    and changed meanwhile. What the index has yet to catch up with, `_pending` and `_all_pending`, is
+    guarded by `_gate`.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class MemoryState(BaseMem[T]):
         self._merger = self._make_merger(strategy_or_merger, merger_options)
         self._quarantine = Quarantine[T](self._schema)
         self.on_conflict: OnConflict = on_conflict
-        self._lock = MutationLock()
+        self._lock = _omem.MutationLock()
         self._gate = threading.Lock()
         self.embed_batch_size = embed_batch_size
         self._kind = Kind.of(index, metric)
@@ -190,6 +192,7 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _reset_locks() -> None:
     for memory in list(_memories):
+        memory._lock.reset()
         memory._gate = threading.Lock()
         memory._index_lock = threading.Lock()
         memory._catching_up = None

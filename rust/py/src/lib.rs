@@ -11,6 +11,7 @@ mod index;
 mod instance;
 mod keys;
 mod ledger;
+mod lock;
 mod lookup;
 mod observed;
 mod progress;
@@ -36,6 +37,8 @@ mod _omem {
     use crate::index::{Rows, Stale, Texts, read_docstore, read_langchain};
     #[pymodule_export]
     use crate::ledger::{Ledger, Lines, PreparedLedger, Rollback};
+    #[pymodule_export]
+    use crate::lock::MutationLock;
     #[pymodule_export]
     use crate::read::{Loaded, survey};
     #[pymodule_export]
