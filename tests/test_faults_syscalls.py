@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import straced
-from omem import HashingEmbedder, OMem, verify
+from omem import HashingEmbedder, Merge, OMem, verify
 
 reason = straced.why_not()
 pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
@@ -22,25 +23,42 @@ class Counter(BaseModel):
     key: str
     generation: int
     text: str = ""
+    tons: Annotated[int, Merge.SUM, Field(le=40)] = 1
 
 
 SETUP = """
-from pydantic import BaseModel
-from omem import HashingEmbedder, OMem
+from typing import Annotated
+from pydantic import BaseModel, Field
+from omem import HashingEmbedder, Merge, OMem
 
 class Counter(BaseModel):
     key: str
     generation: int
     text: str = ""
+    tons: Annotated[int, Merge.SUM, Field(le=40)] = 1
 
-memory = OMem(Counter, "key", embedder=HashingEmbedder(16))
-memory.add(Counter(key=f"k{n}", generation=2, text="new" * 50) for n in range(60))
+memory = OMem(
+    Counter,
+    "key",
+    embedder=HashingEmbedder(16),
+    track_sources=True,
+    on_conflict="quarantine",
+)
+items = [Counter(key=f"k{n}", generation=2, text="new" * 50) for n in range(60)]
+memory.add(items, source_id="source 2")
+memory.add(Counter(key="k1", generation=2, tons=40), source_id="source 2")
 memory.build_index()
 """
 
 
 def fresh() -> OMem[Counter]:
-    return OMem(Counter, "key", embedder=HashingEmbedder(16))
+    return OMem(
+        Counter,
+        "key",
+        embedder=HashingEmbedder(16),
+        track_sources=True,
+        on_conflict="quarantine",
+    )
 
 
 class Case:
@@ -50,7 +68,9 @@ class Case:
         self.root = root
         self.folder = root / "m"
         self.old = fresh()
-        self.old.add(Counter(key=f"k{n}", generation=1, text="old") for n in range(50))
+        items = [Counter(key=f"k{n}", generation=1, text="old") for n in range(50)]
+        self.old.add(items, source_id="source 1")
+        self.old.add(Counter(key="k2", generation=1, tons=40), source_id="source 1")
         self.old.build_index()
         self.old.dump(root / "old")
         self.restore()
@@ -63,7 +83,7 @@ class Case:
         return sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*"))
 
     def generation(self) -> int:
-        """The generation of all that is in the folder, index included."""
+        """The generation of all that is in the folder: index, ledger and quarantine included."""
         memory = fresh()
         report = memory.load(self.folder)
         [generation] = {entity.generation for entity in memory}
@@ -71,6 +91,9 @@ class Case:
         assert report.index == "loaded", report.index
         assert memory.sync_index()
         assert report.warnings == []
+        assert list(memory.sources()) == [f"source {generation}"]
+        [aside] = [entry for entries in memory.quarantine.values() for entry in entries]
+        assert aside.item.generation == generation
         return generation
 
     def dump_again(self) -> None:

@@ -37,8 +37,8 @@ class MemoryState(BaseMem[T]):
     instead of a deadlock, also in a worker thread that was given a copy of the mutator's context.
     `_gate` is held only while the finished change is put in place, or a consistent view of all
     parts is taken; `_index_lock` while the index catches up with the entities, which may be read
-    and changed meanwhile. What the index has yet to catch up with, `_pending` and `_all_pending`, is
-    guarded by `_gate`.
+    and changed meanwhile. What the index has yet to catch up with, `_pending` and `_all_pending`,
+    is guarded by `_gate`.
     """
 
     def __init__(
