@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import resource
 import subprocess
 import sys
 import textwrap
@@ -103,7 +102,7 @@ def test_little_memory_for_an_index_is_a_memory_error(tmp_path: Path, spare_mb: 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("index", [False, True])
 def test_little_memory_for_200_mb_in_twenty_steps(tmp_path: Path, index: bool) -> None:
-    prepare(tmp_path, 120, index=index)
+    prepare(tmp_path, 200, index=index)
     seen = [limited(tmp_path, 64 + 32 * step) for step in range(20)]
     assert seen[0] == ["MemoryError"]
     assert seen[-1][:2] == ["loaded", "dumped"]
@@ -227,9 +226,7 @@ def test_a_million_levels_are_an_error_within_a_second(
     for skip in ("raise", "skip"):
         memory = OMem(Holder, "key")
         start = time.perf_counter()
-        found = on_a_small_stack(
-            lambda: memory.load_data(tmp_path / "x.json", on_error=skip)  # noqa: B023
-        )
+        found = on_a_small_stack(lambda: memory.load_data(tmp_path / "x.json", on_error=skip))
         assert time.perf_counter() - start < 1
         if skip == "raise":
             assert isinstance(found, LoadError) and "nested" in str(found)
@@ -256,18 +253,15 @@ def test_what_add_accepts_loads_at_every_depth(tmp_path: Path, kind: str) -> Non
         else:
             item = Holder(key="a", value=nested(kind, depth))
         memory = OMem(model, "key")
-        try:
-            on_stack = on_a_small_stack(lambda: memory.add(item))  # noqa: B023
-            if isinstance(on_stack, Exception):
-                raise on_stack
-        except LossyError as error:
-            assert "a" in str(error)
+        outcome = on_a_small_stack(lambda: memory.add(item))
+        if isinstance(outcome, LossyError):
             assert memory.empty()
             continue
+        assert not isinstance(outcome, Exception), (depth, outcome)
         accepted.append(depth)
         memory.dump_data(tmp_path / "x.json")
         fresh = OMem(model, "key")
-        report = on_a_small_stack(lambda: fresh.load_data(tmp_path / "x.json"))  # noqa: B023
+        report = on_a_small_stack(lambda: fresh.load_data(tmp_path / "x.json"))
         assert not isinstance(report, Exception), (depth, report)
         assert fresh.get("a") == memory.get("a")
         json.loads((tmp_path / "x.json").read_bytes())
