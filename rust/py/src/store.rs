@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::{Batch, Change, Refused, push, refused};
-use crate::decode::{decode, decode_value};
+use crate::decode::{Paused, decode, decode_value};
 use crate::encode::{encode, encode_value};
 use crate::errors::{MergeError, to_py};
 use crate::keys::{self, KeySpec, key_from_text, key_to_text};
@@ -140,6 +140,7 @@ impl Store {
         let store = Arc::clone(&self.lock());
         let schema = self.schema.get();
         let groups = PyList::empty(py);
+        let _paused = Paused::new(py);
         batch.with(|batch| {
             for items in grouped(batch) {
                 let first = batch.items[items[0]];
