@@ -9,7 +9,7 @@ unexport PYTHONPATH
 RUST := $(shell find rust Cargo.toml Cargo.lock -name target -prune -o -type f -print 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-faults lint test-rust test-python fuzz fmt clean
+.PHONY: help build demo test test-faults lint test-rust test-python fuzz bench bench-full bench-docs bench-rust profile fmt clean
 
 help: ## list what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -62,10 +62,38 @@ fuzz: ## ten minutes each: read, check, pickle (a nightly toolchain and cargo-fu
 	        -max_total_time=600 -max_len=4096 || exit 1; \
 	done
 
+# The benchmarks measure what users install: a wheel of the release build, beside the peers.
+BENCH := .venv-bench
+$(BENCH)/tools: requirements-bench.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+$(BENCH)/built: $(BENCH)/tools pyproject.toml $(RUST) $(shell find python -name '*.py*' -not -path '*/__pycache__/*')
+	rm -rf target/bench-wheel
+	$(BENCH)/bin/maturin build --release --quiet --interpreter $(BENCH)/bin/python --out target/bench-wheel
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/bench-wheel/*.whl
+	@touch $@
+
+bench: $(BENCH)/built ## the quick benchmark suite against all peers, under five minutes
+	$(BENCH)/bin/python -m benches quick $(ARGS)
+
+bench-full: $(BENCH)/built ## up to ten million entities; hours, 20 GB of memory and disk
+	$(BENCH)/bin/python -m benches full $(ARGS)
+
+bench-docs: $(BENCH)/built ## write docs/benchmarks.md and the README's table from the newest run
+	$(BENCH)/bin/python -m benches docs $(ARGS)
+
+bench-rust: ## the micro-benchmarks of the Rust core (criterion)
+	cargo bench --package omem-core $(ARGS)
+
+profile: $(BENCH)/built ## where the time goes: make profile CASE=load/first_get KIND=wide
+	$(BENCH)/bin/python -m benches.profile $(CASE) $(KIND) $(SIZE)
+
 fmt: build ## format Rust and Python
 	cargo fmt --all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) target python/omem/*.so
+	rm -rf $(VENV) $(BENCH) target python/omem/*.so

@@ -1,112 +1,125 @@
-"""Persistence against its peers, side by side: `python -m benches [--count N] [--rounds N]`.
+"""The benchmark suite: `python -m benches [quick | full | tiny]`, `compare`, `docs`.
 
-Each peer runs in a process of its own, in turn (A B C A B C …), on the same data; the median of the
-rounds counts, every raw sample is kept. Files are written to a fresh folder and synced; reads come
-from the page cache.
+Asks every question of every peer, each peer in a process of its own and in turn with omem, prints
+one table for each question, and leaves a folder with all raw samples (`run.json`) and plots.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from benches.peers import PEERS
-
-ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-TITLES = {
-    "omem": "omem",
-    "ontomem": "ontomem",
-    "pydantic": "Pydantic `TypeAdapter`",
-    "orjson": "orjson (dicts)",
-    "json": "json (dicts)",
-    "msgspec": "msgspec (structs)",
-    "disk": "plain write + fsync, read",
-}
+from benches import pages, plots, report
+from benches.data import KINDS
+from benches.machine import host, machine, revision
+from benches.peers import ENTRIES
+from benches.questions import ORDER, cases
+from benches.results import Run
+from benches.runner import Runner
+from benches.suites import SUITES
 
 
-def measure(name: str, count: int, folder: Path) -> dict[str, float]:
-    """One sample of one peer, in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "benches.peers",
-        name,
-        str(count),
-        str(folder / f"{name}.json"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr}")
-    return json.loads(done.stdout)
-
-
-def installed(name: str) -> bool:
-    return name in ("json", "disk") or importlib.util.find_spec(name) is not None
-
-
-def table(samples: dict[str, list[dict[str, float]]], count: int, rounds: int) -> str:
-    """The medians as Markdown."""
-    lines = [
-        "| | add | dump, fsync included | load to first `get` | load to all entities |",
-        "|---|---|---|---|---|",
-    ]
-    for name, rows in samples.items():
-
-        def median(*keys: str, rows: list[dict[str, float]] = rows) -> str:
-            if any(key not in row for row in rows for key in keys):
-                return ""
-            return f"{statistics.median(sum(row[key] for key in keys) for row in rows):.3f} s"
-
-        cells = [median("add"), median("dump"), median("load"), median("load", "items")]
-        lines.append(f"| {TITLES[name]} | " + " | ".join(cells) + " |")
-    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    lines += [
-        "",
-        f"{count:,} eight-field profiles of about 475 bytes, median of {rounds} "
-        f"interleaved runs, {machine}; `python -m benches --readme` measures and writes this.",
-    ]
-    return "\n".join(lines)
+def parser() -> argparse.ArgumentParser:
+    known = [*ORDER, *cases()]
+    made = argparse.ArgumentParser(
+        prog="python -m benches",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="questions and cases:\n  "
+        + "\n  ".join(f"{c.id:<32}{c.title}" for c in cases().values())
+        + "\n\nkinds of data:\n  "
+        + "\n  ".join(f"{name:<32}{kind.title}" for name, kind in KINDS.items())
+        + "\n\npeers:\n  "
+        + "\n  ".join(f"{e.name:<32}{e.title}" for e in ENTRIES)
+        + "\n\nTwo runs: `python -m benches.compare A.json B.json`. The pages that show a run: "
+        "`python -m benches docs [--run FOLDER]`.",
+    )
+    made.add_argument("suite", nargs="?", default="quick", choices=[*SUITES, "docs"])
+    made.add_argument("--questions", nargs="+", choices=known, metavar="Q", help="only these")
+    made.add_argument("--data", nargs="+", choices=list(KINDS), metavar="KIND", help="only these")
+    made.add_argument("--sizes", nargs="+", type=int, metavar="N", help="these numbers of entities")
+    made.add_argument(
+        "--peers",
+        nargs="*",
+        choices=[e.name for e in ENTRIES],
+        metavar="PEER",
+        help="only these; omem is always measured",
+    )
+    made.add_argument("--repetitions", type=int, metavar="N", help="samples of each case")
+    made.add_argument("--budget", type=float, metavar="S", help="seconds for a peer and a case")
+    made.add_argument("--cut-off", type=float, metavar="S", help="seconds for one sample")
+    made.add_argument("--host", default=host(), help="name in the run's folder (%(default)s)")
+    made.add_argument("--out", type=Path, help="where the run goes (benches/runs/DATE-HOST)")
+    made.add_argument(
+        "--scratch", type=Path, help="where files are written, on the disk to measure"
+    )
+    made.add_argument("--docs", action="store_true", help="write the pages from this run as well")
+    made.add_argument("--run", type=Path, help="the run that `docs` shows (the newest)")
+    made.add_argument("--no-save", action="store_true", help="print only")
+    return made
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("--count", type=int, default=200_000, help="how many entities")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each peer is measured")
-    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
-    parser.add_argument("--json", type=Path, help="where to write every raw sample")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options = parser.parse_args()
+    options = parser().parse_args()
+    if options.suite == "docs":
+        folder = (options.run or pages.latest()).resolve()
+        pages.write(folder)
+        print(f"docs/benchmarks.md and README.md show {folder.name} now")
+        return
     from omem import _omem
 
     if _omem.DEBUG_BUILD:
         raise SystemExit("this is a debug build of omem; build a release to measure")
-    names = [name for name in options.peers if installed(name)]
-    samples: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(options.rounds):
-            for name in names:
-                samples[name].append(measure(name, options.count, Path(folder)))
-    shown = table(samples, options.count, options.rounds)
-    print(shown)
-    missing = [name for name in options.peers if name not in names]
+    suite = SUITES[options.suite].narrowed(
+        ask=options.questions,
+        kinds=options.data,
+        sizes=options.sizes,
+        rounds=options.repetitions,
+        budget=options.budget,
+        cut_off=options.cut_off,
+    )
+    chosen = [e for e in ENTRIES if options.peers is None or e.name in options.peers]
+    peers = [e for e in chosen if e.installed and e.name != "omem"]
+    missing = [e.title for e in chosen if not e.installed]
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    clock = time.monotonic()
+
+    def tell(what: str) -> None:
+        print(f"{time.monotonic() - clock:6.0f} s  {what}", file=sys.stderr, flush=True)
+
+    if options.scratch is not None:
+        options.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.scratch) as made:
+        scratch = Path(made)
+        facts = machine(scratch)
+        runner = Runner(suite, peers, scratch, tell)
+        results = runner.run()
+    run = Run(
+        suite=suite.name,
+        machine=facts,
+        versions=dict(sorted(runner.versions.items())),
+        revision=revision(),
+        started=started,
+        seconds=round(time.monotonic() - clock, 1),
+        missing=missing,
+        results=results,
+    )
+    print(report.all_questions(run))
     if missing:
-        print(f"\nnot installed, so not measured: {', '.join(missing)}")
-    if options.json:
-        facts: dict[str, Any] = {"count": options.count, "samples": samples}
-        options.json.write_text(json.dumps(facts, indent=1))
-    if options.readme:
-        page = ROOT / "README.md"
-        before, rest = page.read_text().split(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{shown}\n{END}{rest.split(END)[1]}")
+        print(f"Not installed, so not measured: {', '.join(missing)}.\n")
+    if options.no_save:
+        return
+    folder = options.out or pages.RUNS / f"{started[:10]}-{options.host}"
+    folder.mkdir(parents=True, exist_ok=True)
+    run.save(folder / "run.json")
+    plots.draw(run, folder)
+    tell(f"all samples and plots are in {folder}")
+    if options.docs:
+        pages.write(folder.resolve())
 
 
 if __name__ == "__main__":

@@ -1,59 +1,28 @@
-//! Observations folded into existing entities: eight-field profiles of 475 bytes.
-//!
-//! `cargo bench --bench merge -- [existing] [incoming]`
-
-use std::time::Instant;
+//! Profiles of eight fields and about 475 bytes, and the plan of their records.
 
 use omem_core::key::{KeyPlan, hash};
-use omem_core::merge::{Lists, Merger, Options, Strategy, fold};
 use omem_core::plan::{Field, Items, Model, Node, NodeId, Plan};
 use omem_core::{Batch, Changes, Item, Span, Store};
 
-fn main() {
-    let sizes: Vec<usize> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
-    let (existing, incoming) = match sizes[..] {
-        [existing, incoming] => (existing, incoming),
-        _ => (250_000, 1_000_000),
-    };
-    for threads in [1, 2] {
-        measure("a quarter of it", existing / 4, incoming / 4, existing / 4, threads);
-        measure("known keys", existing, incoming, existing, threads);
-        measure("new keys", 0, incoming, incoming, threads);
-        measure("one key", 1, incoming, 1, threads);
-    }
+/// The key of a profile: its first field.
+pub fn key() -> KeyPlan {
+    KeyPlan::Path(vec![0])
 }
 
-/// Folds `incoming` profiles of so many keys onto `existing` ones; prints the median of five runs.
-fn measure(name: &str, existing: usize, incoming: usize, keys: usize, threads: usize) {
-    let plan = plan();
-    let merger = Merger::new(&plan, Strategy::MergeField { lists: Lists::Union });
-    let key = KeyPlan::Path(vec![0]);
-    let mut times: Vec<[f64; 2]> = Vec::new();
-    for _ in 0..5 {
-        let mut store = Store::new();
-        store.apply(Changes::from(batch(0, existing, existing))).expect("new keys");
-        let batch = batch(1, incoming, keys);
-        let start = Instant::now();
-        let options = Options { threads, keys: Some(&key), ..Options::default() };
-        let folded = fold(&merger, &store, batch, options).expect("a fold");
-        let folding = start.elapsed().as_secs_f64();
-        let added = keys - existing;
-        assert_eq!((folded.added, folded.merged), (added, incoming - added));
-        store.apply(folded.changes).expect("changes");
-        times.push([folding, start.elapsed().as_secs_f64()]);
-        assert_eq!(store.len(), keys);
-    }
-    times.sort_by(|left, right| left[1].total_cmp(&right[1]));
-    let [folding, whole] = times[times.len() / 2];
-    println!(
-        "{name}: {incoming} items on {existing} of {keys} keys, {threads} threads: fold {folding:.3} s, \
-         with apply {whole:.3} s, {:.0} items/s",
-        incoming as f64 / whole
-    );
+/// A store of so many profiles.
+pub fn store(count: usize) -> Store {
+    let mut store = Store::new();
+    store.apply(Changes::from(batch(0, count, count))).expect("new keys");
+    store
+}
+
+/// The record of every item of a batch.
+pub fn records(batch: &Batch) -> impl Iterator<Item = &[u8]> {
+    batch.items.iter().map(|item| batch.bytes(item.record))
 }
 
 /// Profiles of the keys `0..keys` in turn. Rounds differ in some fields and list elements.
-fn batch(round: usize, count: usize, keys: usize) -> Batch {
+pub fn batch(round: usize, count: usize, keys: usize) -> Batch {
     const BIO: &str = "works on consolidated memories for agents and writes about what remains when \
         observations of many sources are merged into one record, in a garden";
     let mut batch = Batch::default();
@@ -89,7 +58,8 @@ fn batch(round: usize, count: usize, keys: usize) -> Batch {
     batch
 }
 
-fn plan() -> Plan {
+/// The plan of a profile.
+pub fn plan() -> Plan {
     let nodes = vec![
         Node::Str { min: 0, max: usize::MAX },
         Node::Nullable(0),

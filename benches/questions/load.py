@@ -1,0 +1,82 @@
+"""How long does restoring take, until the first entity is found, and until all are Python objects?
+
+From a file in the page cache. To the first `get`: an entity from the middle is found by its key. To
+all entities: each one is a Python object (omem, ontomem, Pydantic, pickle, SQLite: models; msgspec:
+structs; json, orjson, simdjson, Parquet: dicts). The collector is on unless said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benches.questions import case
+from benches.trial import Trial
+
+WHY = {
+    "disk": "the limit: bytes are read, nothing is looked at",
+    "memcpy": "the limit: bytes are copied, nothing is looked at",
+    "sqlite": "it opens the file and reads one row: nothing else is read, or checked",
+    "msgspec": "structs are made in C without Pydantic's model fields and set marks",
+    "orjson": "it makes dicts: nothing is checked against a model",
+    "pysimdjson": "it makes nothing until asked, and checks no record against a model",
+    "pickle": "nothing is checked; a pickle of strangers runs their code",
+    "parquet": "columns are read as they are; Python objects are made in one go",
+}
+
+
+def first(peer: Any, trial: Trial, collector: bool) -> float:
+    path = trial.saved()
+    if not peer.has("get"):
+        return bytes_only(peer, trial, collector)
+    at = len(trial.rows) // 2
+    key = trial.rows[at][trial.data.key]
+    if peer.has("locate"):
+        peer.locate(key)
+
+    def work() -> Any:
+        peer.load(path)
+        return peer.get(key)
+
+    seconds = trial.clock(work, collector)
+    trial.expect(trial.answer == trial.items[at], "the entity found is another one")
+    return seconds
+
+
+def bytes_only(peer: Any, trial: Trial, collector: bool) -> float:
+    """What the limits do instead: no entity is found, but the bytes are there."""
+    peer.prepare(trial.path)
+    seconds = trial.clock(lambda: peer.load(trial.path), collector)
+    trial.expect(peer.content == trial.path.read_bytes(), "other bytes came back")
+    return seconds
+
+
+@case("to the first get", "load")
+def first_get(peer: Any, trial: Trial) -> float:
+    return first(peer, trial, True)
+
+
+@case("to the first get, collector off", "load")
+def first_get_uncollected(peer: Any, trial: Trial) -> float:
+    return first(peer, trial, False)
+
+
+def everything(peer: Any, trial: Trial, collector: bool) -> float:
+    path = trial.saved()
+
+    def work() -> Any:
+        peer.load(path)
+        return peer.items()
+
+    seconds = trial.clock(work, collector)
+    trial.expect(trial.answer == trial.items, "the entities are not those that were saved")
+    return seconds
+
+
+@case("to all entities", "load", "items")
+def all_items(peer: Any, trial: Trial) -> float:
+    return everything(peer, trial, True)
+
+
+@case("to all entities, collector off", "load", "items")
+def all_items_uncollected(peer: Any, trial: Trial) -> float:
+    return everything(peer, trial, False)

@@ -1,0 +1,137 @@
+"""Which data are asked about: the quick suite, the full one, and a tiny one that keeps it alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from benches.data import KINDS
+from benches.questions import Case
+
+BASIC = ("add/new", "dump/fresh", "load/first_get", "load/all_items")
+VECTORS = ("index", "search")
+STREAMED = ("growth",)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One kind and size of data, the questions about it, and who is asked."""
+
+    kind: str
+    size: int
+    ask: tuple[str, ...]
+    """Questions (`dump`) and cases (`dump/fresh`)."""
+    peers: tuple[str, ...] | None = None
+    rounds: int = 5
+    budget: float = 1.5
+    """Seconds after which a peer gets no further round of a case."""
+
+    def wants(self, case: Case) -> bool:
+        return case.id in self.ask or case.question in self.ask
+
+    def asks(self, peer: str) -> bool:
+        return self.peers is None or peer in self.peers
+
+    def repetitions(self, case: Case) -> int:
+        return min(self.rounds, 3) if case.alone else self.rounds
+
+
+@dataclass(frozen=True)
+class Suite:
+    """All that one run asks."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    cut_off: float
+    """Seconds after which one sample is given up."""
+
+    def narrowed(
+        self,
+        *,
+        ask: list[str] | None = None,
+        kinds: list[str] | None = None,
+        sizes: list[int] | None = None,
+        rounds: int | None = None,
+        budget: float | None = None,
+        cut_off: float | None = None,
+    ) -> Suite:
+        """The part of it that was asked for on the command line."""
+        blocks = [block for block in self.blocks if kinds is None or block.kind in kinds]
+        if sizes is not None:
+            firsts = {block.kind: block for block in reversed(blocks)}
+            blocks = [replace(b, size=size) for b in firsts.values() for size in sizes]
+        if ask is not None:
+            every = tuple(ask)
+            blocks = [
+                replace(
+                    block,
+                    ask=tuple(
+                        name
+                        for name in every
+                        if sizes is not None
+                        or name in block.ask
+                        or name.partition("/")[0] in block.ask
+                        or any(asked.startswith(name + "/") for asked in block.ask)
+                    ),
+                )
+                for block in blocks
+            ]
+        if rounds is not None:
+            blocks = [replace(block, rounds=rounds) for block in blocks]
+        if budget is not None:
+            blocks = [replace(block, budget=budget) for block in blocks]
+        return replace(
+            self,
+            blocks=tuple(block for block in blocks if block.ask),
+            cut_off=self.cut_off if cut_off is None else cut_off,
+        )
+
+
+LOADS = ("load/first_get", "load/all_items")
+ON_ENTITIES = ("dump", "load", "get", "lookup", "memory", "collector")
+SHAPES = ("ascii", "multilingual", "validated", "wide", "deep", "long", "airports", "cities")
+CODECS = ("ontomem", "pydantic", "msgspec", "disk")
+
+
+def _shapes(megabytes: float, rounds: int, budget: float) -> tuple[Block, ...]:
+    return tuple(
+        Block(kind, int(megabytes * 1e6 / KINDS[kind].bytes), BASIC, CODECS, rounds, budget)
+        for kind in SHAPES
+    )
+
+
+QUICK = Suite(
+    "quick",
+    (
+        Block("profiles", 30_000, ("add/new", "dump", *LOADS, *ON_ENTITIES[2:], "startup")),
+        Block("profiles", 10_000, ("add", "merge", *VECTORS)),
+        *(Block("profiles", n, (*BASIC, "add"), CODECS, 3, 1.0) for n in (1_000, 3_000)),
+        *_shapes(6, 3, 1.0),
+    ),
+    cut_off=6,
+)
+_GROWTH = tuple(10 ** (n // 2) * (3 if n % 2 else 1) for n in range(6, 12))
+FULL = Suite(
+    "full",
+    (
+        Block("profiles", 200_000, ("add", "merge", *ON_ENTITIES, "startup"), None, 11, 60),
+        Block("profiles", 1_000_000, ("add/new", "add/duplicates_50", *ON_ENTITIES), None, 5, 60),
+        Block("profiles", 50_000, VECTORS, None, 5, 60),
+        Block("profiles", 100_000, VECTORS, None, 5, 60),
+        *(Block("profiles", n, (*BASIC, "add"), None, 5, 30) for n in _GROWTH),
+        *_shapes(100, 5, 30),
+        *(
+            Block("profiles", n, STREAMED, ("disk",), 3, 300)
+            for n in (100_000, 1_000_000, 10_000_000)
+        ),
+    ),
+    cut_off=120,
+)
+TINY = Suite(
+    "tiny",
+    (
+        Block("profiles", 200, ("add", "merge", *ON_ENTITIES, *VECTORS, *STREAMED), None, 1, 5),
+        Block("wide", 50, ("dump/fresh", "load/first_get", "memory/held"), None, 1, 5),
+    ),
+    cut_off=30,
+)
+SUITES = {suite.name: suite for suite in (QUICK, FULL, TINY)}

@@ -1,0 +1,54 @@
+"""A process that measures one peer: `python -m benches.worker PEER KIND SIZE FOLDER`.
+
+It answers each line of its input, a case's id, with a line of JSON: the measured value, or why
+there is none. `save` leaves a file of all entities in the folder for processes that start after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from benches.data import Data
+from benches.machine import versions
+from benches.peers import NAMED
+from benches.questions import cases
+from benches.trial import Trial, WrongAnswerError
+
+
+def main() -> None:
+    name, kind, size, folder = sys.argv[1:5]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a peer prints is no answer
+
+    def tell(**answer: Any) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    data = Data(kind, int(size))
+    peer = NAMED[name].load()(data)
+    trial = Trial(peer, data, Path(folder))
+    known = cases()
+    verbs = [verb for case in known.values() for verb in case.verbs if peer.has(verb)]
+    tell(verbs=verbs, versions=versions(peer.packages))
+    for line in sys.stdin:
+        asked = line.strip()
+        try:
+            if asked == "save":
+                trial.write_saved()
+                tell(value=None)
+            else:
+                tell(value=known[asked].sample(peer, trial))
+        except WrongAnswerError as error:
+            tell(wrong=str(error))
+        except Exception as error:
+            traceback.print_exc()
+            tell(failed=f"{type(error).__name__}: {error}"[:300])
+
+
+if __name__ == "__main__":
+    main()
