@@ -6,8 +6,17 @@ use memmap2::MmapMut;
 
 use crate::error::{Error, Result, reserve};
 
+/// The size of a huge page, where the system has such.
+pub(crate) const HUGE: usize = 2 << 20;
+
+/// So much of a huge page may be left over: 3 %.
+const SPARE: usize = 64 << 10;
+
+/// A chunk of this size fills a huge page, up to a record that does not fit any more.
+pub(crate) const FULL: usize = HUGE - SPARE / 4;
+
 /// From this size on, [`Bytes::zeroed`] maps pages instead of asking the allocator.
-const MAP: usize = 2 << 20;
+const MAP: usize = HUGE - SPARE;
 
 /// The bytes of a chunk.
 #[derive(Debug)]
@@ -36,7 +45,10 @@ impl Bytes {
             bytes.resize(len, 0);
             return Ok(Bytes::Grown(bytes));
         }
-        let pages = MmapMut::map_anon(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
+        // Linux aligns whole huge pages so that they can be huge.
+        let whole = len.checked_next_multiple_of(HUGE).filter(|whole| whole - len <= SPARE);
+        let pages = MmapMut::map_anon(whole.unwrap_or(len))
+            .map_err(|_| Error::OutOfMemory { bytes: len })?;
         // Advice alone: a kernel without huge pages refuses it, and the pages work all the same.
         #[cfg(target_os = "linux")]
         let _ = pages.advise(memmap2::Advice::HugePage);
@@ -57,7 +69,7 @@ impl Bytes {
     pub fn capacity(&self) -> usize {
         match self {
             Bytes::Grown(bytes) => bytes.capacity(),
-            Bytes::Mapped { len, .. } => *len,
+            Bytes::Mapped { pages, len } => len.next_multiple_of(HUGE).min(pages.len()),
         }
     }
 
@@ -124,7 +136,7 @@ mod tests {
 
     #[test]
     fn small_and_mapped_bytes_behave_alike() -> Result<()> {
-        for len in [0, 1, MAP - 1, MAP, MAP + 1] {
+        for len in [0, 1, MAP - 1, MAP, MAP + 1, HUGE, HUGE + 1, 2 * HUGE - 1] {
             let mut bytes = Bytes::zeroed(len)?;
             assert_eq!(matches!(bytes, Bytes::Mapped { .. }), len >= MAP);
             assert!(bytes.iter().all(|&byte| byte == 0));

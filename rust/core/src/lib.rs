@@ -19,6 +19,7 @@ pub mod key;
 pub mod ledger;
 mod lock;
 pub mod merge;
+mod pages;
 pub mod pickle;
 pub mod plan;
 pub mod read;

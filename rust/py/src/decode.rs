@@ -178,10 +178,10 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn str(&mut self) -> Option<Bound<'py, PyAny>> {
-        let end = string::end(self.text, self.at);
+        let (end, has_escapes) = string::end_and_escapes(self.text, self.at);
         let body = self.text.get(self.at + 1..end)?;
         self.at = end + 1;
-        unicode::read(self.py, body)
+        unicode::read(self.py, body, has_escapes)
     }
 
     /// The text of a number.

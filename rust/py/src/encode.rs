@@ -70,11 +70,23 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
+    #[inline]
     fn value(&mut self, node: NodeId, value: &Bound<'_, PyAny>, depth: usize) -> Fast {
+        let node = match self.schema.plan.node(node) {
+            Node::Nullable(_) if value.is_none() => return self.raw(b"null"),
+            Node::Nullable(inner) => *inner,
+            _ => node,
+        };
         match self.schema.plan.node(node) {
             Node::Str { min, max } => scalar::write_str(self.out, value, *min, *max),
-            Node::Nullable(_) if value.is_none() => self.raw(b"null"),
-            Node::Nullable(inner) => self.value(*inner, value, depth),
+            _ => self.any_node(node, value, depth),
+        }
+    }
+
+    /// The value of any node; [`Encoder::value`] has the usual ones inline.
+    fn any_node(&mut self, node: NodeId, value: &Bound<'_, PyAny>, depth: usize) -> Fast {
+        match self.schema.plan.node(node) {
+            Node::Str { .. } | Node::Nullable(_) => self.value(node, value, depth),
             Node::Int { min, max } => scalar::write_int(self.out, value, *min, *max),
             Node::Float { min, max, inf_nan } => {
                 scalar::write_float(self.out, value, *min, *max, *inf_nan)
@@ -334,10 +346,17 @@ fn next_value<'py>(
     name: &Bound<'py, PyString>,
     position: &mut ffi::Py_ssize_t,
 ) -> Option<Bound<'py, PyAny>> {
-    match next_member(dict, position) {
-        Some((key, value)) if key.is(name) => Some(value),
-        _ => dict.get_item(name).ok().flatten(),
+    let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: `dict` is a dict and `position` was 0 or set by this call; the value that is borrowed
+    // becomes a reference of our own before anything else runs, the key is only compared.
+    unsafe {
+        if ffi::PyDict_Next(dict.as_ptr(), position, &mut key, &mut value) != 0
+            && key == name.as_ptr()
+        {
+            return Some(Bound::from_borrowed_ptr(dict.py(), value));
+        }
     }
+    dict.get_item(name).ok().flatten()
 }
 
 /// The next member of a dict; the first `position` is 0.

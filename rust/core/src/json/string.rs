@@ -22,10 +22,34 @@ pub fn special(text: &[u8], at: usize) -> usize {
         }
         here += 32;
     }
+    rest(text, here)
+}
+
+/// The same for less than 32 bytes, as far as they go.
+fn rest(text: &[u8], at: usize) -> usize {
+    let mut here = at;
+    while let Some(block) = text.get(here..).and_then(<[u8]>::first_chunk::<8>) {
+        let hits = hits_of_8(u64::from_le_bytes(*block));
+        if hits != 0 {
+            return here + hits.trailing_zeros() as usize / 8;
+        }
+        here += 8;
+    }
     while here < text.len() && text[here] != b'"' && text[here] != b'\\' && text[here] >= 0x20 {
         here += 1;
     }
     here.min(text.len())
+}
+
+/// The high bit of the first byte that is a quote, a backslash or a control character; those
+/// above it may be wrong. See <https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>.
+fn hits_of_8(block: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let zero = |block: u64| block.wrapping_sub(ONES) & !block;
+    let control = block.wrapping_sub(ONES * 0x20) & !block;
+    let quote = zero(block ^ (ONES * u64::from(b'"')));
+    let backslash = zero(block ^ (ONES * u64::from(b'\\')));
+    (control | quote | backslash) & (ONES * 0x80)
 }
 
 /// A bit for each byte that is a quote, a backslash or a control character.
@@ -40,12 +64,22 @@ fn hits(block: [u8; 16]) -> u32 {
 /// The offset of the closing quote of a string whose opening quote is at `at`, in trusted text.
 #[must_use]
 pub fn end(text: &[u8], at: usize) -> usize {
+    end_and_escapes(text, at).0
+}
+
+/// The same, and whether there are escapes before it.
+#[must_use]
+pub fn end_and_escapes(text: &[u8], at: usize) -> (usize, bool) {
     let mut here = at + 1;
+    let mut escapes = false;
     loop {
         here = special(text, here);
         match text.get(here) {
-            Some(b'\\') => here += 2,
-            Some(b'"') | None => return here,
+            Some(b'\\') => {
+                escapes = true;
+                here += 2;
+            }
+            Some(b'"') | None => return (here, escapes),
             Some(_) => here += 1,
         }
     }
