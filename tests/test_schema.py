@@ -86,6 +86,28 @@ def test_decoded_defaults_are_unset_on_the_slow_path_too() -> None:
     assert back.inner.model_fields_set == {"x"}
 
 
+@pytest.mark.parametrize("path", [None, Path("a")])
+def test_decoded_defaults_are_unset_inside_containers(path: Path | None) -> None:
+    class Fast(BaseModel):
+        many: list[Part] = []
+        named: dict[str, Part] = {}
+        either: Part | list[Part] | None = None
+        pair: tuple[Part, int] = (Part(), 1)
+
+    class Slow(Fast):
+        path: Path | None = None
+
+    part = Part(a=1, b=0)
+    fields: dict[str, Any] = {"many": [part], "named": {"x": part}, "either": part}
+    for model in (Fast, Slow):
+        schema = compile_schema(model)
+        item = model(**fields, pair=(part, 2), **({"path": path} if model is Slow else {}))
+        back = schema.decode(schema.encode(item))
+        assert isinstance(back, Fast) and isinstance(back.either, Part)
+        for inner in (back.many[0], back.named["x"], back.either, back.pair[0]):
+            assert inner.model_fields_set == {"a"}
+
+
 def test_fingerprints_do_not_depend_on_the_process_or_on_warnings() -> None:
     class Odd(BaseModel):
         function: Callable[[int], int] | None = None

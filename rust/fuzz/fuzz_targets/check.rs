@@ -15,11 +15,14 @@ fuzz_target!(|bytes: &[u8]| {
     let mut places = vec![(0, 0); 16];
     if let Some(end) = check(&plan, bytes, 0, &mut places) {
         let record = &bytes[..end];
+        let digits = record.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();
+        // serde_json refuses an integer that no float can hold, and rounds one over 64 bits.
+        if digits > Some(300) {
+            return;
+        }
         let value: Value = serde_json::from_slice(record).unwrap();
         assert!(value.is_object());
-        // serde_json turns integers over 64 bits into floats.
-        let long = record.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() > 18);
-        assert!(long || serde_json::to_vec(&value).unwrap() == record);
+        assert!(digits > Some(18) || serde_json::to_vec(&value).unwrap() == record);
     }
 });
 

@@ -27,6 +27,8 @@ pub struct Schema {
     pub sides: Vec<Side>,
     /// For each node, whether what Pydantic writes for it is canonical as it is.
     written: Vec<bool>,
+    /// For each node, whether its values may hold models of a known shape.
+    models: Vec<bool>,
     /// The functions of custom merge rules.
     pub functions: Vec<CustomRule>,
     /// The model class.
@@ -55,10 +57,12 @@ impl Schema {
         }
         let functions = builder.functions;
         let written = written_canonically(&plan);
+        let models = holding_models(&plan);
         let mut schema = Schema {
             plan,
             sides,
             written,
+            models,
             functions,
             pydantic: Pydantic::new(&class)?,
             class: class.unbind(),
@@ -113,6 +117,11 @@ impl Schema {
     /// Whether what Pydantic writes for a value of this node is canonical as it is.
     pub fn is_written_canonically(&self, node: NodeId) -> bool {
         self.written[node as usize]
+    }
+
+    /// Whether values of this node may hold models of a known shape.
+    pub fn holds_model(&self, node: NodeId) -> bool {
+        self.models[node as usize]
     }
 
     /// Refuses a merge rule that the field's type does not take.
@@ -188,6 +197,27 @@ fn written_canonically(plan: &Plan) -> Vec<bool> {
         }
         if written == before {
             return written;
+        }
+    }
+}
+
+/// For each node, whether there may be models inside its values; not in a set, which has no order.
+fn holding_models(plan: &Plan) -> Vec<bool> {
+    let mut holding = vec![false; plan.nodes.len()];
+    loop {
+        let before = holding.clone();
+        for (number, node) in plan.nodes.iter().enumerate() {
+            let any = |nodes: &[NodeId]| nodes.iter().any(|&node| before[node as usize]);
+            holding[number] = match node {
+                Node::Model(_) => true,
+                Node::Nullable(inner) => any(&[*inner]),
+                Node::List(items) | Node::Dict(items) => any(&[items.item]),
+                Node::Tuple(nodes) | Node::Union(nodes) => any(nodes),
+                _ => false,
+            };
+        }
+        if holding == before {
+            return holding;
         }
     }
 }
