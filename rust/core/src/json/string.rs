@@ -25,7 +25,7 @@ pub fn special(text: &[u8], at: usize) -> usize {
     rest(text, here)
 }
 
-/// The same for less than 32 bytes, as far as they go.
+/// The same for less than 32 bytes.
 fn rest(text: &[u8], at: usize) -> usize {
     let mut here = at;
     while let Some(block) = text.get(here..).and_then(<[u8]>::first_chunk::<8>) {
@@ -34,6 +34,14 @@ fn rest(text: &[u8], at: usize) -> usize {
             return here + hits.trailing_zeros() as usize / 8;
         }
         here += 8;
+    }
+    let left = text.len().saturating_sub(here);
+    if left > 0
+        && let Some(block) = text.last_chunk::<8>()
+    {
+        // Zeros move in behind the text, and are hits.
+        let block = u64::from_le_bytes(*block) >> (8 * (8 - left));
+        return here + hits_of_8(block).trailing_zeros() as usize / 8;
     }
     while here < text.len() && text[here] != b'"' && text[here] != b'\\' && text[here] >= 0x20 {
         here += 1;

@@ -1,5 +1,6 @@
 //! A batch folded into a store, key by key, on several cores.
 
+use super::fresh::fresh;
 use super::groups::Groups;
 use super::run::{Done, Fold, KeyIn, Pace, Record};
 use super::steps::Steps;
@@ -73,8 +74,12 @@ pub fn fold(
     merger: &Merger<'_>,
     store: &Store,
     batch: Batch,
-    options: Options<'_>,
+    mut options: Options<'_>,
 ) -> Result<Folded> {
+    let batch = match fresh(store, batch, options.progress.as_deref_mut())? {
+        Ok(folded) => return Ok(folded),
+        Err(batch) => batch,
+    };
     let groups = Groups::of(&batch)?;
     let fold = Fold {
         merger,

@@ -26,6 +26,7 @@
 //! for mergers that are no part of this crate.
 
 mod fold;
+mod fresh;
 mod groups;
 mod number;
 mod order;

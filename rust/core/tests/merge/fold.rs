@@ -350,6 +350,25 @@ fn what_the_judge_makes_of_a_record_is_kept() {
     }
 }
 
+/// What the fast way sees is each item's hash; keys that share one are told apart all the same.
+#[test]
+fn new_keys_become_entities_whatever_their_hashes() {
+    let items = [("a", 1, "x"), ("b", 2, ""), ("c", 3, "y z")];
+    let plan = plan(Rule::KeepIncoming, 9);
+    for collide in [false, true] {
+        let mut batch = records(&items);
+        if collide {
+            batch.items.iter_mut().for_each(|item| item.hash = 7);
+        }
+        let folded =
+            fold(&Merger::new(&plan, UNION), &Store::new(), batch, Options::default()).unwrap();
+        assert_eq!(counts(&folded), [3, 0, 0, 0]);
+        let mut store = Store::new();
+        store.apply(folded.changes).unwrap();
+        assert_eq!(contents(&store), expected(&items));
+    }
+}
+
 #[test]
 fn progress_can_stop_a_fold() {
     let plan = plan(Rule::Max, usize::MAX);
