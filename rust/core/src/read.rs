@@ -57,7 +57,7 @@ pub struct Doubtful {
 ///
 /// With `skip`, what is no record is left out and told in [`Loaded::faults`]. Where records begin
 /// on lines of their own, reading goes on with the next one; elsewhere, nobody can tell where it
-/// begins, and what follows is left out.
+/// begins, and what follows is left out. The last call of `progress` tells all bytes and records.
 ///
 /// # Errors
 /// [`Error::Fault`] for a file that is not a JSON array of records; [`Error::Io`];
@@ -71,10 +71,17 @@ pub fn read(
 ) -> Result<Loaded> {
     let source = Source::open(path)?;
     let judge = Judge { plan, key };
-    match lines::read(&source, &judge, progress)? {
-        Some(loaded) => Ok(loaded),
-        None => array::read(&source, &judge, skip, progress),
-    }
+    // Where the layout turns out to be another one, reading begins again, progress does not.
+    let mut most = (0, 0);
+    let mut report = |bytes: u64, records: u64| {
+        most = (bytes.max(most.0), records.max(most.1));
+        progress(most.0, most.1)
+    };
+    let loaded = match lines::read(&source, &judge, &mut report)? {
+        Some(loaded) => loaded,
+        None => array::read(&source, &judge, skip, &mut report)?,
+    };
+    if report(loaded.digest.bytes, loaded.records) { Ok(loaded) } else { Err(Error::Interrupted) }
 }
 
 /// Counts the records of a file and lists what is wrong, without keeping anything in memory.
