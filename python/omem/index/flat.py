@@ -86,7 +86,7 @@ class Flat:
             self.resize(int(rows.max()) + 1)
         self.vectors[rows] = vectors
 
-    def search(self, queries: Vectors, count: int, mask: NDArray[np.uint8] | None) -> Found:
+    def scan(self, queries: Vectors, count: int, mask: NDArray[np.uint8] | None) -> Found:
         """The nearest rows to each query.
 
         Args:
@@ -101,6 +101,8 @@ class Flat:
         if mask is not None:
             params = _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(mask))
         return cast(Found, self._index.search(queries, count, params=params))
+
+    search = scan
 
 
 def view(index: Any) -> Vectors:

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from omem.index.flat import Found, view
+from omem.index.flat import Flat, Found, view
 from omem.index.metric import Metric, Numbers, Vectors
 
 _faiss = cast(Any, faiss)
@@ -93,6 +93,18 @@ class Graph:
         found, rows = cast(Found, self.index.search(queries, count, params=params))
         lost = (rows < 0).any(axis=1)
         if lost.any():
-            params = None if mask is None else _faiss.SearchParameters(sel=selector)
-            found[lost], rows[lost] = self.storage.search(queries[lost], count, params=params)
+            found[lost], rows[lost] = self.scan(queries[lost], count, mask)
         return found, rows
+
+    def scan(self, queries: Vectors, count: int, mask: NDArray[np.uint8] | None) -> Found:
+        """The nearest rows to each query, exactly: all rows are looked at.
+
+        Args:
+            queries: An array of shape (n, dimension).
+            count: So many for each query.
+            mask: One bit for each row, as in `search`.
+
+        Returns:
+            What FAISS found.
+        """
+        return Flat.around(self.storage, self.metric).scan(queries, count, mask)
