@@ -5,6 +5,12 @@
 //! no Python and holds no unsafe code.
 #![forbid(unsafe_code)]
 
+#[cfg(not(unix))]
+compile_error!(
+    "omem runs on Linux and macOS: its dumps rest on POSIX renames, directory syncs and flock. \
+     On Windows use it inside WSL."
+);
+
 pub mod batch;
 pub mod bytes;
 pub mod check;
