@@ -38,7 +38,7 @@ def draw(run: Run, folder: Path) -> list[Path]:
 def _save(figure: Any, path: Path) -> Path:
     figure.tight_layout()
     # No date and no version in the file: the same results give the same picture.
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
     _plt().close(figure)
     return path
 
@@ -69,6 +69,7 @@ def bars(run: Run, path: Path) -> Path | None:
         colours = [COLOURS["omem"] if r.peer == "omem" else "#95a5a6" for r in rows]
         axis.barh(names, ratios, color=colours)
         axis.set_xscale("log")
+        axis.minorticks_off()
         axis.axvline(1, color=COLOURS["omem"], linewidth=0.8)
         for at, ratio in enumerate(ratios):
             axis.text(ratio, at, f" {ratio:.2g}", va="center", fontsize=7)

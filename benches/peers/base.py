@@ -41,7 +41,7 @@ class Peer:
         return list(rows)
 
     def has(self, verb: str) -> bool:
-        return callable(getattr(self, verb, None))
+        return bool(self.modules) if verb == "import" else callable(getattr(self, verb, None))
 
 
 class Keyed(Peer):

@@ -16,6 +16,8 @@ from benches.questions.merge import merged
 from benches.trial import Trial
 
 WHY = {
+    "ontomem": "it keeps references to the models that it is given: nothing is encoded or checked "
+    "until a dump, and a caller can change them by mistake",
     "json": "it keeps the dicts that it is given: nothing is encoded, checked or copied",
     "orjson": "it keeps the dicts that it is given: nothing is encoded, checked or copied",
 }

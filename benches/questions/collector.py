@@ -15,8 +15,6 @@ from benches.trial import Trial
 
 WHY = {
     "sqlite": "it holds nothing: each get reads from the file",
-    "msgspec": "structs that hold only text are still walked, but in one step each",
-    "parquet": "columns are no Python objects either",
 }
 
 

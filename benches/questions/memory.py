@@ -20,8 +20,6 @@ from benches.trial import Trial
 
 WHY = {
     "sqlite": "it holds nothing: each get reads from the file",
-    "parquet": "columns compress well in the file and less well in memory",
-    "pickle": "its file is larger than JSON would be",
 }
 
 
