@@ -216,6 +216,9 @@ class Point:
 
 @dataclass
 class Counted:
+    # Its own, for Pydantic refuses `init=False` under the `extra="allow"` of a model around it.
+    __pydantic_config__ = ConfigDict(extra="ignore")
+
     a: int
     parts: list[str] = field(default_factory=list)
     count: int = field(default=1, init=False)
