@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
+
+use crate::errors::ReentryError;
 
 /// The memories that are being changed by the calls which the present context is in.
 static MUTATING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -61,7 +62,7 @@ impl MutationLock {
             .call_method1(intern!(py, "get"), (PyTuple::empty(py),))?
             .cast_into::<PyTuple>()?;
         if outer.contains(own)? {
-            return Err(PyRuntimeError::new_err(
+            return Err(ReentryError::new_err(
                 "this memory is being changed by the call that runs this callback; \
                  return what should change instead of changing it from inside",
             ));
