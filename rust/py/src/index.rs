@@ -11,10 +11,11 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::decode::decode;
 use crate::errors::{IndexDamagedError, to_py};
+use crate::fold::threads;
 use crate::progress::detached;
 use crate::schema::{Schema, Side};
 use crate::snapshot::Snapshot;
-use crate::store::{Store, threads};
+use crate::store::Store;
 
 /// Numbers of rows, as the bytes of an array of i64.
 type Numbers<'py> = Bound<'py, PyBytes>;

@@ -6,6 +6,7 @@ mod decode;
 mod differ;
 mod encode;
 mod errors;
+mod fold;
 mod folder;
 mod index;
 mod instance;
@@ -74,7 +75,7 @@ mod _omem {
         dim: usize,
     ) -> PyResult<Bound<'_, pyo3::types::PyBytes>> {
         let vectors = py
-            .detach(|| omem_core::hashing::embed(&texts, dim, crate::store::threads()))
+            .detach(|| omem_core::hashing::embed(&texts, dim, crate::fold::threads()))
             .map_err(crate::errors::to_py)?;
         pyo3::types::PyBytes::new_with(py, vectors.len() * 4, |bytes| {
             for (place, value) in bytes.chunks_exact_mut(4).zip(&vectors) {
