@@ -102,10 +102,16 @@ def _shapes(megabytes: float, rounds: int, budget: float) -> tuple[Block, ...]:
 QUICK = Suite(
     "quick",
     (
-        Block("profiles", 20_000, ("add/new", "dump", *LOADS, *ON_ENTITIES[2:], "startup")),
-        Block("profiles", 10_000, ("add", "merge", *VECTORS)),
+        Block(
+            "profiles",
+            20_000,
+            ("add/new", "dump", *LOADS, *ON_ENTITIES[2:], "startup"),
+            rounds=4,
+            budget=1.0,
+        ),
+        Block("profiles", 10_000, ("add", "merge", *VECTORS), rounds=4, budget=0.8),
         *(Block("profiles", n, (*BASIC, "add"), CODECS, 3, 1.0) for n in (1_000, 3_000)),
-        *_shapes(4, 3, 1.0),
+        *_shapes(2.5, 3, 0.6),
     ),
     cut_off=6,
 )
