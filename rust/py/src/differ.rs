@@ -7,8 +7,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBytes, PyComplex, PyDateAccess, PyDateTime, PyDict, PyFloat, PyFrozenSet, PyInt, PyList,
-    PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
+    PyBytes, PyComplex, PyDateAccess, PyDateTime, PyDelta, PyDict, PyFloat, PyFrozenSet, PyInt,
+    PyList, PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
 };
 
 use crate::instance;
@@ -340,6 +340,14 @@ fn objects(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usiz
         // 1.0 and 1.00 are equal and not the same.
         return ensure(a.str()?.as_any().eq(b.str()?)?, a, b);
     }
+    if a.is_exact_instance_of::<PyDelta>() {
+        return ensure(a.eq(b)?, a, b);
+    }
+    if kind.is(class(py, &PATH, "pathlib", "PosixPath")?) {
+        // Their texts are equal when they are; `==` takes both apart first: 2.7 of the 36 us that
+        // a model with a path takes to be added.
+        return ensure(a.str()?.as_any().eq(b.str()?)?, a, b);
+    }
     if a.is_exact_instance_of::<PyComplex>() {
         // 0j and -0j are equal and not the same.
         return ensure(a.repr()?.as_any().eq(b.repr()?)?, a, b);
@@ -408,6 +416,7 @@ where
 static BASE_MODEL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DEQUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static PATH: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 fn base_model(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     class(py, &BASE_MODEL, "pydantic", "BaseModel")
