@@ -118,9 +118,6 @@ class Quarantine(Mapping[Any, list[QuarantinedItem[T]]]):
                 if not entries:
                     del self._entries[text]
 
-    def _restore(self, entries: Entries) -> None:
-        self._entries = entries
-
     def _decode(self, entries: list[tuple[bytes, str]]) -> list[QuarantinedItem[T]]:
         return [
             QuarantinedItem(cast(T, self._schema.decode(record)), reason)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NoReturn, TypeVar, cast, get_args
 
 from pydantic import BaseModel
@@ -173,6 +175,17 @@ class MemoryState(BaseMem[T]):
             f"<{type(self).__name__} of {self.size:,} {self.memory_schema.__name__} entities, "
             f"{self._merger.name}{index}>"
         )
+
+
+def at_once(*steps: Callable[[], object]) -> None:
+    """Take several steps of which Ctrl-C leaves all undone or none.
+
+    Python looks for signals between its own instructions; here it runs none between two steps.
+
+    Args:
+        steps: Calls of what is written in C or Rust, as `functools.partial` makes them.
+    """
+    deque(map(operator.call, steps), maxlen=0)
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from omem import _omem
 from omem.errors import MergeError
 from omem.keys import key_function
-from omem.memory._state import MemoryState, OnConflict, one_of
+from omem.memory._state import MemoryState, OnConflict, at_once, one_of
 from omem.merger.base import BaseMerger
 from omem.merger.classic import ClassicMerger, merge_error
 from omem.merger.tournament import play, reason
@@ -183,9 +184,11 @@ class Entities(MemoryState[T]):
             if self._ledger is not None:
                 ledger = self._ledger.fresh() if sources else self._ledger.restart()
             with self._gate:
-                self._store.clear()
-                self._quarantine.clear()
-                self._swap_ledger(ledger)
+                at_once(
+                    self._store.clear,
+                    partial(setattr, self._quarantine, "_entries", {}),
+                    *self._ledger_steps(ledger),
+                )
 
     @property
     def keys(self) -> list[Any]:
@@ -316,6 +319,9 @@ class Entities(MemoryState[T]):
             self._quarantine._drop(dealt_with)
             self._quarantine._put(refused)
 
-    def _swap_ledger(self, prepared: _omem.PreparedLedger | None) -> None:
+    def _ledger_steps(
+        self, prepared: _omem.PreparedLedger | None
+    ) -> Iterator[Callable[[], object]]:
+        """What puts a prepared ledger in the place of what is there, if there is one."""
         if self._ledger is not None and prepared is not None:
-            self._ledger.swap(prepared)
+            yield partial(self._ledger.swap, prepared)

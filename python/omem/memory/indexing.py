@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from omem.index.embed import embed_texts
 from omem.index.text import texts
 from omem.index.vectors import Pinned
 from omem.keys import key_text
+from omem.memory._state import at_once
 from omem.memory.entities import Entities
 from omem.report import Progress, reporter
 
@@ -188,10 +190,15 @@ class Indexing(Entities[T]):
     def _set_index(self, index: VectorIndex | None) -> None:
         """Put another index in the place of what is there."""
         with self._gate:
-            self._index, self._unfinished = index, None
-            self._pending.clear()
-            self._all_pending = index is not None
-            self._store.track_changes(index is not None)
+            at_once(*self._index_steps(index))
+
+    def _index_steps(self, index: VectorIndex | None) -> Iterator[Callable[[], object]]:
+        """What puts another index in the place of what is there, step by step."""
+        yield partial(setattr, self, "_index", index)
+        yield partial(setattr, self, "_unfinished", None)
+        yield self._pending.clear
+        yield partial(setattr, self, "_all_pending", index is not None)
+        yield partial(self._store.track_changes, index is not None)
 
     def _refresh(self, progress: Progress, *, anew: bool = False) -> None:
         """Bring the index up to date, or make a new one beside it where it is of no use."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -14,10 +15,10 @@ from omem import _omem, metadata, quarantine, sources
 from omem.base import StrPath
 from omem.embedding import signature
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
+from omem.index import VectorIndex
 from omem.index import files as index_files
-from omem.index.files import Saved
 from omem.keys import key_fields
-from omem.memory._state import one_of
+from omem.memory._state import at_once, one_of
 from omem.memory.search import Search
 from omem.merger.classic import ClassicMerger, FieldMerger
 from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, SOURCES, VECTORS
@@ -142,12 +143,16 @@ class Persistence(Search[T]):
                     f"{SOURCES} is not loaded, and dump() here would drop it, since this memory "
                     "was built without track_sources=True"
                 )
-            index = self._read_index(folder, path)
+            index, told = self._read_index(folder, path, warnings)
             with self._gate:
-                self._store.swap(prepared)
-                self._quarantine._restore(aside)
-                self._swap_ledger(ledger)
-            told = self._restore_index(index, path, warnings)
+                at_once(
+                    partial(self._store.swap, prepared),
+                    partial(setattr, self._quarantine, "_entries", aside),
+                    *self._ledger_steps(ledger),
+                    *self._index_steps(index),
+                )
+            if index is not None:
+                told = self._adopt(index, warnings)
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
         return self._report(
             path, loaded, restorer, merged, warnings, schema_changed=changed, index=told
@@ -213,8 +218,7 @@ class Persistence(Search[T]):
                 if self._ledger is not None:
                     ledger = self._ledger.restart(self._store.preview(prepared))
                 with self._gate:
-                    self._store.swap(prepared)
-                    self._swap_ledger(ledger)
+                    at_once(partial(self._store.swap, prepared), *self._ledger_steps(ledger))
         return self._report(path, loaded, restorer, merged, [], schema_changed=False)
 
     def dump_metadata(self, file_path: StrPath) -> None:
@@ -342,35 +346,27 @@ class Persistence(Search[T]):
         return ledger
 
     def _read_index(
-        self, folder: _omem.FolderReader, path: Path
-    ) -> Saved | IndexDamagedError | None:
-        """The index of a folder, or why it cannot be used: that never stops a load."""
+        self, folder: _omem.FolderReader, path: Path, warnings: list[str]
+    ) -> tuple[VectorIndex | None, str]:
+        """The index of a folder, or why there is none: a damaged one never stops a load."""
         try:
-            return index_files.read(
+            saved = index_files.read(
                 path / INDEX_FOLDER, folder.path(VECTORS), folder.path(DOCSTORE)
             )
-        except IndexDamagedError as error:
-            return error
-        except OSError as error:
-            return IndexDamagedError(str(error))
-
-    def _restore_index(
-        self, saved: Saved | IndexDamagedError | None, path: Path, warnings: list[str]
-    ) -> str:
-        """Take the index of a folder in the place of what is there; what became of it."""
-        self.clear_index()
-        if saved is None:
-            return "none"
-        index = None
-        if isinstance(saved, IndexDamagedError):
-            told = [str(saved)]
+        except (IndexDamagedError, OSError) as error:
+            index, told = None, [str(error)]
         else:
+            if saved is None:
+                return None, "none"
             index, told = self._usable(saved, path / INDEX_FOLDER)
         if index is None:
             warnings.append(f"the index is rejected and will be built anew: {told[0]}")
-            return f"rejected: {told[0]}"
+            return None, f"rejected: {told[0]}"
         warnings += told
-        self._set_index(index)
+        return index, "loaded"
+
+    def _adopt(self, index: VectorIndex, warnings: list[str]) -> str:
+        """Give the entities just loaded the vectors that fit them; what came of it."""
         missing = self._take_over(index)
         if missing == 0:
             return "loaded"
