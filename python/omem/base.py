@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
 from typing import Any, Generic, TypeVar
@@ -112,6 +112,28 @@ class BaseMem(ABC, Generic[T]):
         """Take back everything that a source said."""
 
     @abstractmethod
+    def tag_source(
+        self,
+        source_id: str,
+        *,
+        add: Iterable[str] | None = None,
+        remove: Iterable[str] | None = None,
+    ) -> list[str]:
+        """Give a source tags, or take some from it; its tags afterwards."""
+
+    @abstractmethod
+    def source_tags(self, source_id: str) -> list[str]:
+        """The tags of a source."""
+
+    @abstractmethod
+    def dump_sources(self, file_path: StrPath) -> None:
+        """Save what every source said to one file."""
+
+    @abstractmethod
+    def load_sources(self, file_path: StrPath) -> None:
+        """Restore what every source said from one file."""
+
+    @abstractmethod
     def sources(self) -> dict[str, dict[str, Any]]:
         """A summary of the source ledger."""
 
@@ -173,6 +195,14 @@ class BaseMem(ABC, Generic[T]):
     @abstractmethod
     def search(self, query: str, top_k: int = 5) -> list[T]:
         """The entities nearest to a query, the nearest first."""
+
+    @abstractmethod
+    def search_many(self, queries: Sequence[str], top_k: int = 5) -> list[Any]:
+        """What `search` finds for each of many queries, asked at once."""
+
+    @abstractmethod
+    def search_by_vector(self, vector: Sequence[float], top_k: int = 5) -> list[Any]:
+        """The entities nearest to a vector, the nearest first."""
 
     @abstractmethod
     def dump(self, folder_path: StrPath, *, progress: Progress = False) -> None:
