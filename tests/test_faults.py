@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -217,20 +218,136 @@ def test_a_memory_limit_is_a_memory_error(spare_mb: int, tmp_path: Path) -> None
         assert told.strip() == b"done"
 
 
-def test_dumpers_and_readers_never_see_a_mixture(tmp_path: Path) -> None:
-    folder = tmp_path / "m"
+READ_LOOP = """
+    seen = 0
+    while True:
+        report = memory.load(sys.argv[1])
+        generations = {item.generation for item in memory}
+        assert len(generations) == 1 and memory.size == 200, "a mixture of two dumps"
+        assert report.index == "loaded", report.index
+        seen += 1
+        print(seen, flush=True)
+"""
+
+
+def mixed_by_processes(folder: Path, seconds: float) -> None:
+    """Two processes dump, two load; each load is of one dump, index included."""
     dumpers = [run(DUMP_LOOP, folder) for _ in range(2)]
+    readers: list[subprocess.Popen[bytes]] = []
+    drains: list[threading.Thread] = []
     try:
         for dumper in dumpers:
             assert dumper.stdout is not None
             assert dumper.stdout.readline()
-        deadline = time.monotonic() + 3
-        seen = [generation_of(folder) for _ in iter(lambda: time.monotonic() < deadline, False)]
-    finally:
+        readers = [run(READ_LOOP, folder) for _ in range(2)]
+        # They tell every step: what nobody reads would stop them once the pipe is full.
+        told: dict[int, bytes] = {}
+
+        def drain(process: subprocess.Popen[bytes]) -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                told[process.pid] = line
+
+        drains = [threading.Thread(target=drain, args=(p,)) for p in (*dumpers, *readers)]
+        for thread in drains:
+            thread.start()
+        time.sleep(seconds)
+        for reader in readers:
+            assert reader.poll() is None, reader.stderr.read().decode() if reader.stderr else ""
         for dumper in dumpers:
-            dumper.kill()
-            dumper.communicate()
-    assert len(seen) > 3
+            assert dumper.poll() is None
+        assert all(int(told.get(reader.pid, b"0")) > 3 for reader in readers), told
+    finally:
+        for process in (*dumpers, *readers):
+            process.kill()
+        for thread in drains:
+            thread.join()
+        for process in (*dumpers, *readers):
+            with process:  # closes its pipes
+                pass
+
+
+def mixed_by_threads(folder: Path, seconds: float) -> None:
+    """Two threads dump, two load; each load is of one dump, index included."""
+    end = time.monotonic() + seconds
+    failures: list[BaseException] = []
+    loads: list[int] = []
+    dumped = threading.Event()
+
+    def dump() -> None:
+        memory, generation = fresh(), 0
+        while time.monotonic() < end and not failures:
+            generation += 1
+            memory.upsert(Counter(key=f"k{n}", generation=generation) for n in range(200))
+            memory.build_index()
+            memory.dump(folder)
+            dumped.set()
+
+    def read() -> None:
+        assert dumped.wait(60)
+        while time.monotonic() < end and not failures:
+            loads.append(generation_of(folder))
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(w,)) for w in (dump, dump, read, read)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(loads) > 3
+
+
+@pytest.mark.parametrize("mixed", [mixed_by_processes, mixed_by_threads])
+def test_dumpers_and_readers_never_see_a_mixture(
+    tmp_path: Path, mixed: Callable[[Path, float], None]
+) -> None:
+    mixed(tmp_path / "m", 4)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("mixed", [mixed_by_processes, mixed_by_threads])
+def test_dumpers_and_readers_never_see_a_mixture_in_30_s(
+    tmp_path: Path, mixed: Callable[[Path, float], None]
+) -> None:
+    mixed(tmp_path / "m", 30)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_of_somebody_else_is_read_and_not_written(tmp_path: Path) -> None:
+    memory = fresh()
+    memory.add(Counter(key="a", generation=1))
+    memory.dump(tmp_path / "m")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o77 == 0:
+            folder.chmod(0o711)
+    process = run(
+        """
+        import os
+        os.seteuid(65534)
+        assert memory.load(sys.argv[1] + "/m").entities == 1
+        memory.add(Counter(key="b", generation=2))
+        for dump, name in ((memory.dump, "m"), (memory.dump, "new"), (memory.dump_data, "x.json")):
+            try:
+                dump(f"{sys.argv[1]}/{name}")
+            except PermissionError as error:
+                assert sys.argv[1] in str(error)
+            else:
+                raise AssertionError(name)
+        print("done")
+        """,
+        tmp_path,
+    )
+    told, errors = process.communicate(timeout=60)
+    assert told.strip() == b"done", errors.decode()
+    assert sorted(os.listdir(tmp_path)) == ["m"]
+    again = fresh()
+    assert again.load(tmp_path / "m").entities == 1
 
 
 def test_threads_share_one_memory(tmp_path: Path) -> None:
