@@ -68,7 +68,7 @@ def main() -> None:
     if options.suite == "docs":
         folder = (options.run or pages.latest()).resolve()
         pages.write(folder)
-        print(f"docs/benchmarks.md and README.md show {folder.name} now")
+        print(f"docs/benchmarks.md and the tables of other pages show {folder.name} now")
         return
     from omem import _omem
 

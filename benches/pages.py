@@ -1,4 +1,4 @@
-"""Writes `docs/benchmarks.md` and the measured table of the README from a run."""
+"""Writes `docs/benchmarks.md`, and the measured table of other pages, from a run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from benches.results import Result, Run
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "benches" / "runs"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-README_CASES = ("add/new", "dump/fresh", "load/first_get", "load/all_items")
-README_TITLES = ("add", "dump, fsync included", "load to the first `get`", "load to all entities")
+WITH_TABLE = ("README.md", "docs/persistence.md")
+TABLE_CASES = ("add/new", "dump/fresh", "load/first_get", "load/all_items")
+TABLE_TITLES = ("add", "dump, fsync included", "load to the first `get`", "load to all entities")
 
 HEAD = """\
 # Benchmarks
@@ -45,7 +46,7 @@ def latest(suite: str | None = None) -> Path:
 
 
 def write(folder: Path) -> None:
-    """Both pages, from one run."""
+    """All pages, from one run."""
     run = Run.load(folder / "run.json")
     pictures = plots.draw(run, folder)
     where = folder.relative_to(ROOT).as_posix()
@@ -57,26 +58,28 @@ def write(folder: Path) -> None:
     parts.append(report.all_questions(run))
     page = ROOT / "docs" / "benchmarks.md"
     page.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    shown = summary(run, where, [path.name for path in pictures])
-    readme.write_text(f"{before}{BEGIN}\n{shown}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    for name in WITH_TABLE:
+        page = ROOT / name
+        before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+        root = "../" * name.count("/")
+        shown = summary(run, root, where, [path.name for path in pictures])
+        page.write_text(f"{before}{BEGIN}\n{shown}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
-def summary(run: Run, where: str, pictures: list[str]) -> str:
-    """The README's table: the main verbs, every peer, the largest size that all were asked at."""
-    rows = [r for r in run.results if r.case in README_CASES and r.kind == "profiles"]
+def summary(run: Run, root: str, where: str, pictures: list[str]) -> str:
+    """The measured table: the main verbs, every peer, the largest size that all were asked at."""
+    rows = [r for r in run.results if r.case in TABLE_CASES and r.kind == "profiles"]
     if not rows:
-        raise SystemExit("the run has none of the cases that the README shows")
+        raise SystemExit("the run has none of the cases that the table shows")
     sizes: dict[int, set[str]] = {}
     for row in rows:
         sizes.setdefault(row.size, set()).add(row.peer)
     size = max(sizes, key=lambda n: (len(sizes[n]), n))
     found: dict[tuple[str, str], Result] = {(r.case, r.peer): r for r in rows if r.size == size}
-    lines = ["| | " + " | ".join(README_TITLES) + " |", "|---" * (len(README_TITLES) + 1) + "|"]
+    lines = ["| | " + " | ".join(TABLE_TITLES) + " |", "|---" * (len(TABLE_TITLES) + 1) + "|"]
     for entry in ENTRIES:
         if entry.name in sizes[size]:
-            cells = [report.cell(found.get((case, entry.name))) for case in README_CASES]
+            cells = [report.cell(found.get((case, entry.name))) for case in TABLE_CASES]
             title = f"*{entry.title}*" if entry.limit else entry.title
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
     machine = run.machine
@@ -86,8 +89,8 @@ def summary(run: Run, where: str, pictures: list[str]) -> str:
         f"interleaved samples, their spread, and how many times omem's time a peer takes "
         f"(**bold**: less). {machine['processor']}, {machine['cores']} cores, {machine['python']}, "
         f"revision {run.revision}. All questions, other data and sizes, and why some peers are "
-        "faster: [benchmarks](docs/benchmarks.md).",
+        f"faster: [benchmarks]({root}docs/benchmarks.md).",
     ]
     if "peers.png" in pictures:
-        lines += ["", f"![Peers against omem]({where}/peers.png)"]
+        lines += ["", f"![Peers against omem]({root}{where}/peers.png)"]
     return "\n".join(lines)

@@ -106,13 +106,13 @@ def test_tables_show_lost_cut_off_and_wrong() -> None:
 
 
 def test_pages_show_a_run(tmp_path: Path) -> None:
-    own = {c: Result(c, "profiles", 10, "omem", "s", [1.0] * 3) for c in pages.README_CASES}
+    own = {c: Result(c, "profiles", 10, "omem", "s", [1.0] * 3) for c in pages.TABLE_CASES}
     rows = [
-        Result(c, "profiles", 10, "orjson", "s", [2.0] * 3, [1.0] * 3) for c in pages.README_CASES
+        Result(c, "profiles", 10, "orjson", "s", [2.0] * 3, [1.0] * 3) for c in pages.TABLE_CASES
     ]
     run = made_run([*own.values(), *rows])
     assert plots.draw(run, tmp_path) == [tmp_path / "peers.png"]
-    shown = pages.summary(run, "benches/runs/x", ["peers.png"])
+    shown = pages.summary(run, "", "benches/runs/x", ["peers.png"])
     assert "| omem | 1.00 s ± 0% |" in shown
     assert "| orjson, dicts | 2.00 s ± 0% · 2 × |" in shown
     assert "(benches/runs/x/peers.png)" in shown
