@@ -181,3 +181,17 @@ def test_what_is_lossy_can_be_stored() -> None:
     assert anatomy(memory.get("a")) == anatomy(Inner(x=1, note="a"))
     with pytest.raises(LossyError, match="does not load"):
         memory.add([Inner.model_construct(x="no", note="a")])
+
+
+def test_a_default_of_another_kind_is_refused_and_an_equal_number_is_not() -> None:
+    class Sloppy(BaseModel):
+        key: str
+        score: float = 0
+        count: int = True
+
+    memory = OMem(Sloppy, "key")
+    with pytest.raises(LossyError, match="count") as told:
+        memory.add(Sloppy(key="a"))
+    assert told.value.field == "$.count"
+    memory.add(Sloppy(key="a", count=1))
+    assert memory.get("a") == Sloppy(key="a", count=1)

@@ -273,3 +273,42 @@ def test_a_file_as_ontomem_writes_it_loads_from_a_rich_schema(tmp_path: Path) ->
     ours = (tmp_path / "ours.json").read_text("utf-8")
     assert [Everything.model_validate(row).key for row in json.loads(ours)] == ["a\n", "é"]
     assert "NaN," not in ours
+
+
+class Growing(BaseModel):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def grow(cls, name: str) -> str:
+        return name if name.endswith("!!") else name + "!"
+
+
+def test_what_a_validator_changes_each_time_it_reads_is_told(tmp_path: Path) -> None:
+    """A record that is written as it was read is not read again; one that is not, is."""
+    file = tmp_path / "growing.json"
+    file.write_text('[\n{"name":"a!!"}\n]\n')
+    memory = OMem(Growing, "name")
+    assert memory.load_data(file).entities == 1
+    assert memory.keys == ["a!!"]
+    file.write_text('[\n{"name":"a!!"},\n{"name":"b"}\n]\n')
+    with pytest.raises(LoadError, match="record 1, line 3") as told:
+        memory.load_data(file)
+    assert told.value.path == "$.name"
+    assert memory.keys == ["a!!"]
+
+
+def test_defaults_that_were_filled_in_are_counted_however_deep(tmp_path: Path) -> None:
+    class Leaf(BaseModel):
+        a: int = 1
+        b: int = 2
+
+    class Tree(BaseModel):
+        key: str
+        leaves: list[Leaf] = []
+        named: dict[str, tuple[Leaf, int]] = {}
+
+    file = tmp_path / "trees.json"
+    file.write_text('[{"key": "x", "leaves": [{"a": 5}, {}], "named": {"n": [{"b": 7}, 1]}}]')
+    report = OMem(Tree, "key").load_data(file)
+    assert report.defaults_filled == 1 + 2 + 1

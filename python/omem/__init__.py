@@ -17,6 +17,7 @@ from omem.errors import (
     MergeError,
     OMemError,
     SchemaError,
+    SourceNotFoundError,
 )
 from omem.folder import FolderInfo, inspect, verify
 from omem.logging import configure_logging, get_logger, set_log_level
@@ -81,6 +82,7 @@ __all__ = [
     "QuarantinedItem",
     "SchemaError",
     "SourceLedger",
+    "SourceNotFoundError",
     "SourceRecord",
     "__version__",
     "configure_logging",

@@ -98,11 +98,17 @@ class FolderNotFoundError(OMemError, FileNotFoundError):
     """There is no such folder."""
 
 
-class LookupNotFoundError(OMemError, KeyError):
-    """There is no lookup of this name."""
-
+class _NotFoundError(OMemError, KeyError):
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show the message in quotes
+
+
+class LookupNotFoundError(_NotFoundError):
+    """There is no lookup of this name."""
+
+
+class SourceNotFoundError(_NotFoundError):
+    """The ledger knows no source of this id."""
 
 
 class LockedError(OMemError, TimeoutError):

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
+from omem import _omem
 from omem.errors import LoadError, LossyError
 from omem.fields import other_names
 from omem.schema import compile_schema
@@ -65,7 +66,7 @@ class Restorer(Generic[T]):
             model = self._validate(raw, extra="forbid")
         except ValidationError as error:
             model = self._by_own_rules(raw, error)
-        self.defaults_filled += _defaults_in(model)
+        self.defaults_filled += _omem.defaults_in(model)
         return model
 
     def _validate(self, raw: bytes, **options: Any) -> T:
@@ -246,23 +247,3 @@ def _field_value(model: BaseModel, part: int | str) -> Any:
         if part == name or part in _aliases(kind, name):
             return getattr(model, name)
     return (model.__pydantic_extra__ or {}).get(str(part), model)
-
-
-def _defaults_in(value: object) -> int:
-    """How many fields of a model, nested models included, were given by their defaults."""
-    total = 0
-    pending: list[object] = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, BaseModel):
-            given = current.model_fields_set
-            for name in type(current).model_fields:
-                if name not in given:
-                    total += 1
-                else:
-                    pending.append(getattr(current, name))
-        elif isinstance(current, (list, tuple)):
-            pending.extend(cast("Sequence[object]", current))
-        elif isinstance(current, dict):
-            pending.extend(cast("dict[object, object]", current).values())
-    return total

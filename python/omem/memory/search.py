@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from omem.errors import SearchError
 from omem.index import VectorIndex
-from omem.index.embed import as_vectors, embed_query
+from omem.index.embed import embed_query
 from omem.index.metric import Metric, Vectors
 from omem.index.vectors import Neighbours
 from omem.memory.indexing import Indexing
@@ -177,9 +177,14 @@ class Search(Indexing[T]):
         """
         count = _count(top_k)
         try:
-            queries = as_vectors([vector], 1, "the query")
-        except RuntimeError as error:
-            raise ValueError(f"the vector must be a row of finite floats: {error}") from error
+            queries = np.ascontiguousarray([vector], dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the vector must be a row of floats: {error}") from error
+        if queries.ndim != 2 or not np.isfinite(queries).all():
+            raise ValueError(
+                "the vector must be one row of finite floats; this one has the shape "
+                f"{queries.shape[1:]} or holds NaN or an infinity"
+            )
         within = self._scope(source_ids, tags)
         index = self._ready(None)
         if index is None or count == 0:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from omem import _omem, sources
 from omem.base import StrPath
-from omem.errors import KeyExtractionError
+from omem.errors import KeyExtractionError, SourceNotFoundError
 from omem.keys import key_function, key_text
 from omem.memory._state import one_of
 from omem.memory.entities import Refused
@@ -215,7 +215,9 @@ class Sources(Lookups[T]):
         with self._lock:
             back = ledger.rollback(source_id, strategy == "touched")
             if back is None:
-                raise KeyError(f"there is no source {source_id!r}")
+                raise SourceNotFoundError(
+                    f"there is no source {source_id!r}; sources() has those there are"
+                )
             scratch, refused = self._remerge(back, remerge)
             change = self._store.transplant([text for text, _, _ in back.rebuilt], scratch, back)
             self._apply(change, back.lines, refused=refused, dealt_with=back.asides)
@@ -247,7 +249,9 @@ class Sources(Lookups[T]):
         with self._lock:
             about = ledger.about(source_id)
             if about is None:
-                raise KeyError(f"there is no source {source_id!r}")
+                raise SourceNotFoundError(
+                    f"there is no source {source_id!r}; sources() has those there are"
+                )
             tags = [tag for tag in dict.fromkeys([*about[1], *adding]) if tag not in removing]
             self._apply(self._nothing(), ledger.describe(source_id, about[0], tags))
         return tags

@@ -7,8 +7,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBytes, PyComplex, PyDateAccess, PyDateTime, PyDelta, PyDict, PyFloat, PyFrozenSet, PyInt,
-    PyList, PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
+    PyBool, PyBytes, PyComplex, PyDateAccess, PyDateTime, PyDelta, PyDict, PyFloat, PyFrozenSet,
+    PyInt, PyList, PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
 };
 
 use crate::instance;
@@ -314,7 +314,7 @@ fn field(
 }
 
 /// Whether a value is the field's default, which Pydantic does not validate, and comes back as the
-/// equal value of the field's type: `score: float = 0`.
+/// equal value of the field's type: `score: float = 0`. A bool is no number, equal or not.
 fn is_default(
     kind: &Bound<'_, PyType>,
     name: Any<'_, '_>,
@@ -323,7 +323,8 @@ fn is_default(
 ) -> PyResult<bool> {
     let fields = kind.getattr(pyo3::intern!(kind.py(), "__pydantic_fields__"))?;
     let default = fields.get_item(name)?.getattr(pyo3::intern!(kind.py(), "default"))?;
-    Ok(value.is(&default) && value.eq(back)?)
+    let is_bool = |value: Any<'_, '_>| value.is_exact_instance_of::<PyBool>();
+    Ok(value.is(&default) && is_bool(value) == is_bool(back) && value.eq(back)?)
 }
 
 fn objects(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usize) -> Same {
@@ -418,7 +419,8 @@ static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DEQUE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PATH: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-fn base_model(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+/// Pydantic's `BaseModel`.
+pub fn base_model(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     class(py, &BASE_MODEL, "pydantic", "BaseModel")
 }
 

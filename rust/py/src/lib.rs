@@ -3,6 +3,7 @@
 mod batch;
 mod canonical;
 mod decode;
+mod defaults;
 mod differ;
 mod encode;
 mod errors;
@@ -32,6 +33,8 @@ mod _omem {
 
     #[pymodule_export]
     use crate::batch::{Batch, Change};
+    #[pymodule_export]
+    use crate::defaults::defaults_in;
     #[pymodule_export]
     use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
     #[pymodule_export]

@@ -18,7 +18,7 @@ use crate::errors::{LoadError, LossyError, to_py};
 use crate::keys::{self, KeySpec};
 use crate::progress::detached;
 use crate::schema::Schema;
-use crate::slow::Lossy;
+use crate::slow::{self, Lossy};
 use crate::snapshot::checksum;
 
 /// The records of a file, all canonical and keyed.
@@ -151,14 +151,24 @@ impl Settling<'_, '_> {
     /// Has Pydantic read a doubtful record, and puts what it reads in its place.
     fn settle(&mut self, doubtful: &Doubtful) -> PyResult<()> {
         let py = self.py;
-        let raw = self.batch.bytes(self.batch.items[doubtful.item].record);
-        let outcome = self.options.restore.call1((PyBytes::new(py, raw),));
-        let outcome = outcome.and_then(|model| self.put(doubtful.item, &model));
+        let raw = PyBytes::new(py, self.batch.bytes(self.batch.items[doubtful.item].record));
+        let outcome = self.options.restore.call1((&raw,));
+        let outcome = outcome.and_then(|model| self.take(doubtful.item, raw.as_bytes(), &model));
         match outcome {
             Ok(()) => Ok(()),
             Err(error) if is_of_record(py, &error) => self.refuse(doubtful, &error),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes a model that was read from `raw`. Where it is written as just that, nothing has to be
+    /// read again to know that the record is its own.
+    fn take(&mut self, item: usize, raw: &[u8], model: &Bound<'_, PyAny>) -> PyResult<()> {
+        let covered = self.schema.plan.model().is_some_and(|model| model.covered);
+        if !covered && !self.options.all && slow::writes(self.schema, model, raw)? {
+            return self.key(item, self.batch.items[item].record, Some(model));
+        }
+        self.put(item, model)
     }
 
     fn put(&mut self, item: usize, model: &Bound<'_, PyAny>) -> PyResult<()> {

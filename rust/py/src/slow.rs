@@ -201,6 +201,25 @@ fn attempt(
     }
 }
 
+/// Whether this text is the record of an item.
+///
+/// # Errors
+/// What Python raises but for an `Exception` of a serializer, which is a no.
+pub fn writes(schema: &Schema, item: &Bound<'_, PyAny>, text: &[u8]) -> PyResult<bool> {
+    let py = item.py();
+    if !item.get_type().is(&schema.pydantic.class) {
+        return Ok(false);
+    }
+    let written = match schema.pydantic.write_silently.with(item) {
+        Ok(written) => written.cast_into::<PyBytes>()?,
+        Err(error) if is_fault(&error, py) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut record = Vec::new();
+    let whole = canonical::write(schema, item, written.as_bytes(), &mut record, &mut Vec::new())?;
+    Ok(whole && record == text)
+}
+
 /// What keeps Pydantic from writing an item.
 fn unwritable(schema: &Schema, item: &Bound<'_, PyAny>, error: &PyErr) -> Difference {
     let what = format!("Pydantic does not write it: {}", told(error, item.py()));
