@@ -285,5 +285,9 @@ def test_what_is_no_memory(tmp_path: Path) -> None:
     for look in (inspect, verify):
         with pytest.raises(FileNotFoundError, match="nowhere"):
             look(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    for look in (inspect, verify, OMem(Tag, "name").load):
+        with pytest.raises(FileNotFoundError, match=r"is a file, not a folder; load_data\(\)"):
+            look(tmp_path / "file")
     with pytest.raises(FileNotFoundError, match="no saved memory"):
         inspect(tmp_path)

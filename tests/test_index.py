@@ -427,6 +427,8 @@ def test_client_code_of_the_peer(tmp_path: Path) -> None:
     memory.dump_index(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     memory.load_index(str(tmp_path / "none"))
+    with pytest.raises(TypeError, match=r"removed_keys must be several keys, as \['k1'\]"):
+        memory.sync_index(removed_keys="k1")
     memory.build_index()
     other = memory_of(embedder, 5)
     with memory.suspended_index() as index, other.suspended_index() as none:

@@ -15,6 +15,7 @@ from models import Profile, profiles
 from omem import (
     BaseMem,
     BaseMerger,
+    HashingEmbedder,
     KeyExtractionError,
     LossyError,
     MergeError,
@@ -103,6 +104,8 @@ def test_remove() -> None:
     memory = memory_of(Airport(icao="A"), Airport(icao="B"), Airport(icao="C"))
     assert memory.remove("B") is True
     assert memory.remove("B") is False
+    with pytest.raises(TypeError, match=r"keys must be several keys, as \['A'\], not one"):
+        memory.remove_many("A")
     assert memory.remove_many(("C", "X", "C")) == (["C"], ["X"])
     assert memory.keys == ["A"]
     memory.add(Airport(icao="B"))
@@ -195,12 +198,17 @@ def test_composite_and_odd_keys() -> None:
 def test_constructor_refusals() -> None:
     with pytest.raises(TypeError, match="strategy"):
         OMem(Airport, "icao", strategy_or_merger="no_such")
-    with pytest.raises(TypeError, match="nonsense"):
+    with pytest.raises(TypeError, match=r"unknown option 'nonsense': .*'merge_field' has only li"):
         OMem(Airport, "icao", nonsense=1)
     with pytest.raises(TypeError, match="Pydantic"):
         OMem(dict, "icao")  # type: ignore[type-var]
     with pytest.raises(ValueError, match="nope"):
         OMem(Airport, "icao", fields_for_index=["nope"])
+    with pytest.raises(TypeError, match=r"fields_for_index must be several strings, as \['name'\]"):
+        OMem(Airport, "icao", fields_for_index="name")  # type: ignore[arg-type]
+    for embedder in (HashingEmbedder, 3):
+        with pytest.raises(TypeError, match="embedder must be an object"):
+            OMem(Airport, "icao", embedder=embedder)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="nope"):
         OMem(Airport, "nope")
     with pytest.raises(ValueError, match="lists"):

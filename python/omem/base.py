@@ -197,11 +197,11 @@ class BaseMem(ABC, Generic[T]):
         """The entities nearest to a query, the nearest first."""
 
     @abstractmethod
-    def search_many(self, queries: Sequence[str], top_k: int = 5) -> list[Any]:
+    def search_many(self, queries: Sequence[str], top_k: int = 5) -> list[list[T]]:
         """What `search` finds for each of many queries, asked at once."""
 
     @abstractmethod
-    def search_by_vector(self, vector: Sequence[float], top_k: int = 5) -> list[Any]:
+    def search_by_vector(self, vector: Sequence[float], top_k: int = 5) -> list[T]:
         """The entities nearest to a vector, the nearest first."""
 
     @abstractmethod

@@ -77,7 +77,7 @@ def inspect(folder_path: StrPath) -> FolderInfo:
         >>> inspect(folder).entities
         1
     """
-    path = _existing(folder_path)
+    path = existing_folder(folder_path)
     with _omem.FolderReader(path) as folder:
         file = folder.path(METADATA)
         found = {} if file is None else metadata.read(file)
@@ -140,7 +140,7 @@ def verify(folder_path: StrPath) -> list[str]:
         >>> len(verify(folder))
         2
     """
-    path = _existing(folder_path)
+    path = existing_folder(folder_path)
     wrong: list[str] = []
     with _omem.FolderReader(path) as folder:
         found = _metadata(folder, wrong)
@@ -167,11 +167,24 @@ def verify(folder_path: StrPath) -> list[str]:
     return wrong
 
 
-def _existing(folder_path: StrPath) -> Path:
+def existing_folder(folder_path: StrPath) -> Path:
+    """The path of a folder that is there.
+
+    Args:
+        folder_path: The folder.
+
+    Returns:
+        Its path.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
     path = Path(folder_path)
-    if not path.is_dir():
-        raise FolderNotFoundError(f"there is no folder {path}; dump() writes one")
-    return path
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise FolderNotFoundError(f"{path} is a file, not a folder; load_data() reads single files")
+    raise FolderNotFoundError(f"there is no folder {path}; dump() writes one")
 
 
 def _metadata(folder: _omem.FolderReader, wrong: list[str]) -> dict[str, Any]:

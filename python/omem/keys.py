@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType, FunctionType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
@@ -122,6 +122,24 @@ def key_text(key: object) -> bytes:
         True
     """
     return _omem.key_text(key)
+
+
+def several(name: str, keys: Iterable[Any] | None) -> Iterable[Any]:
+    """The keys of an argument that takes several.
+
+    Args:
+        name: The argument.
+        keys: Its value.
+
+    Returns:
+        The keys; none for None.
+
+    Raises:
+        TypeError: It is one str or bytes, of which each character would count as a key.
+    """
+    if isinstance(keys, (str, bytes)):
+        raise TypeError(f"{name} must be several keys, as [{keys!r}], not one")
+    return () if keys is None else keys
 
 
 def recognise(extractor: object) -> Fields | None:

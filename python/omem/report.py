@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Progress = bool | Callable[[int, int], object]
-"""`True` writes progress to the `omem` logger; a callable gets the bytes and the records done."""
+"""`True` logs progress at INFO, which `configure_logging("INFO")` shows; a callable gets the bytes
+and the records done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,8 +301,9 @@ def _model(
     try:
         return restore(raw)
     except ValueError as error:
+        place = f" ({error.path})" if isinstance(error, LoadError) and error.path else ""
         raise ValueError(
-            f"item {number} of source {source_id!r} does not fit the model: {error}"
+            f"item {number} of source {source_id!r} does not fit the model: {error}{place}"
         ) from error
 
 

@@ -33,7 +33,7 @@ class OMem(Sources[T]):
             graph, such as "HNSW32", which is approximate and faster from some 100,000 entities on.
         metric: How vectors are compared: "l2", "cosine" or "ip" (inner product).
         embed_batch_size: At most so many texts go into one call of the embedder; also an attribute.
-        verbose: Set the `omem` logger to DEBUG.
+        verbose: Set the `omem` logger to DEBUG; `configure_logging()` shows what it logs.
         track_sources: Keep the source ledger: what each source said, so that it can be taken back
             (`remove_source`).
         lossy: What to do with a value that would not survive saving: "error", "warn" or "allow".

@@ -21,6 +21,7 @@ from omem.keys import KeyExtractor, key_function, key_spec
 from omem.merger import BaseLLMMerger, BaseMerger, create_merger
 from omem.quarantine import Quarantine
 from omem.schema import compile_schema
+from omem.sources import strings
 from omem.strategy import MergeStrategy
 
 T = TypeVar("T", bound=BaseModel)
@@ -68,7 +69,14 @@ class MemoryState(BaseMem[T]):
             )
         one_of("lossy", lossy, get_args(Lossy))
         one_of("on_conflict", on_conflict, get_args(OnConflict))
-        self.fields_for_index = list(fields_for_index or [])
+        if embedder is not None and (
+            isinstance(embedder, type) or not hasattr(embedder, "embed_documents")
+        ):
+            raise TypeError(
+                "embedder must be an object with embed_documents and embed_query, such as "
+                f"HashingEmbedder(), not {embedder!r}"
+            )
+        self.fields_for_index = strings("fields_for_index", fields_for_index)
         unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
         if unknown:
             raise ValueError(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from omem import _omem
 from omem.errors import MergeError
-from omem.keys import key_function
+from omem.keys import key_function, several
 from omem.memory._state import MemoryState, OnConflict, at_once, one_of
 from omem.merger.base import BaseMerger
 from omem.merger.classic import ClassicMerger, merge_error
@@ -163,9 +163,22 @@ class Entities(MemoryState[T]):
 
         Returns:
             The keys removed, and the keys that were not there.
+
+        Raises:
+            TypeError: `keys` is a single str or bytes.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.remove_many(["a", "z"])
+            (['a'], ['z'])
         """
         with self._lock:
-            removed, missing, change = self._store.removal(keys)
+            removed, missing, change = self._store.removal(several("keys", keys))
             lines = None if self._ledger is None else self._ledger.remove(change)
             self._apply(change, lines)
         return removed, missing

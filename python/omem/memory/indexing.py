@@ -20,7 +20,7 @@ from omem.index import VectorIndex, files
 from omem.index.embed import embed_texts
 from omem.index.text import texts
 from omem.index.vectors import Pinned
-from omem.keys import key_text
+from omem.keys import key_text, several
 from omem.memory._state import at_once
 from omem.memory.entities import Entities
 from omem.report import Progress, reporter
@@ -90,8 +90,13 @@ class Indexing(Entities[T]):
         Returns:
             True if the index is up to date; False if there is none, or the embedder failed. Then
             vectors and pending changes are kept, and the next call goes on from there.
+
+        Raises:
+            TypeError: `removed_keys` or `upserted_keys` is a single str or bytes.
+            KeyExtractionError: One of them holds what cannot be a key.
         """
-        named = {key_text(key) for keys in (removed_keys, upserted_keys) for key in keys or ()}
+        given = (several("removed_keys", removed_keys), several("upserted_keys", upserted_keys))
+        named = {key_text(key) for keys in given for key in keys}
         with self._gate:
             if self._index is None or self.embedder is None:
                 return False

@@ -15,6 +15,7 @@ from omem import _omem, metadata, quarantine, sources
 from omem.base import StrPath
 from omem.embedding import signature
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
+from omem.folder import existing_folder
 from omem.index import VectorIndex
 from omem.index import files as index_files
 from omem.keys import key_fields
@@ -112,9 +113,7 @@ class Persistence(Search[T]):
             FileNotFoundError: There is no such folder, or no data in it.
             LoadError: The data are damaged or do not fit; memory is as it was.
         """
-        path = Path(folder_path)
-        if not path.is_dir():
-            raise FolderNotFoundError(f"there is no folder {path}; dump() writes one")
+        path = existing_folder(folder_path)
         with self._lock, _omem.FolderReader(path) as folder:
             found, warnings = self._metadata_of(folder, path)
             data = folder.path(DATA)

@@ -108,6 +108,30 @@ class Search(Indexing[T]):
         found = self._search_texts([query], top_k, source_ids, tags, where, max_distance)[0]
         return found if with_scores else [entity for entity, _ in found]
 
+    @overload
+    def search_many(
+        self,
+        queries: Sequence[str],
+        top_k: int = 5,
+        *,
+        source_ids: Iterable[str] | None = None,
+        tags: Iterable[str] | None = None,
+        where: Where[T] | None = None,
+        with_scores: Literal[False] = False,
+        max_distance: float | None = None,
+    ) -> list[list[T]]: ...
+    @overload
+    def search_many(
+        self,
+        queries: Sequence[str],
+        top_k: int = 5,
+        *,
+        source_ids: Iterable[str] | None = None,
+        tags: Iterable[str] | None = None,
+        where: Where[T] | None = None,
+        with_scores: Literal[True],
+        max_distance: float | None = None,
+    ) -> list[list[tuple[T, float]]]: ...
     def search_many(
         self,
         queries: Sequence[str],
@@ -118,7 +142,7 @@ class Search(Indexing[T]):
         where: Where[T] | None = None,
         with_scores: bool = False,
         max_distance: float | None = None,
-    ) -> list[Any]:
+    ) -> list[list[T]] | list[list[tuple[T, float]]]:
         """The answers to many queries, found in one go.
 
         Args:
@@ -136,13 +160,48 @@ class Search(Indexing[T]):
         Raises:
             RuntimeError: There is no embedder; `source_ids` or `tags` without a ledger.
             EmbedderError: The embedder failed, or gives vectors of another dimension.
+            TypeError: `queries` is a single str.
             ValueError: `top_k` is negative.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class City(BaseModel):
+            ...     name: str
+            >>> memory = OMem(City, "name", embedder=HashingEmbedder())
+            >>> _ = memory.add([City(name="Frankfurt am Main"), City(name="London")])
+            >>> memory.search_many(["london", "frankfurt"], top_k=1)
+            [[City(name='London')], [City(name='Frankfurt am Main')]]
         """
         if isinstance(queries, str):
             raise TypeError("queries must be a sequence of str; search() takes a single one")
         answers = self._search_texts(list(queries), top_k, source_ids, tags, where, max_distance)
         return answers if with_scores else [[entity for entity, _ in found] for found in answers]
 
+    @overload
+    def search_by_vector(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        top_k: int = 5,
+        *,
+        source_ids: Iterable[str] | None = None,
+        tags: Iterable[str] | None = None,
+        where: Where[T] | None = None,
+        with_scores: Literal[False] = False,
+        max_distance: float | None = None,
+    ) -> list[T]: ...
+    @overload
+    def search_by_vector(
+        self,
+        vector: Sequence[float] | NDArray[Any],
+        top_k: int = 5,
+        *,
+        source_ids: Iterable[str] | None = None,
+        tags: Iterable[str] | None = None,
+        where: Where[T] | None = None,
+        with_scores: Literal[True],
+        max_distance: float | None = None,
+    ) -> list[tuple[T, float]]: ...
     def search_by_vector(
         self,
         vector: Sequence[float] | NDArray[Any],
@@ -153,7 +212,7 @@ class Search(Indexing[T]):
         where: Where[T] | None = None,
         with_scores: bool = False,
         max_distance: float | None = None,
-    ) -> list[Any]:
+    ) -> list[T] | list[tuple[T, float]]:
         """The entities whose vectors are nearest to a vector, the nearest first.
 
         Args:
@@ -174,6 +233,17 @@ class Search(Indexing[T]):
             EmbedderError: The embedder failed.
             ValueError: The vector is of another dimension than the index, or not finite; `top_k`
                 is negative.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class City(BaseModel):
+            ...     name: str
+            >>> embedder = HashingEmbedder()
+            >>> memory = OMem(City, "name", embedder=embedder)
+            >>> _ = memory.add([City(name="Frankfurt am Main"), City(name="London")])
+            >>> memory.search_by_vector(embedder.embed_query("frankfurt"), top_k=1)
+            [City(name='Frankfurt am Main')]
         """
         count = _count(top_k)
         try:

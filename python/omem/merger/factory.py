@@ -91,7 +91,7 @@ def create_merger(
     unknown = [option for option in options if option not in accepted]
     if unknown:
         raise TypeError(
-            f"{merger.__name__} takes no option {unknown[0]!r}; it takes "
+            f"unknown option {unknown[0]!r}: the strategy {name!r} has only "
             f"{', '.join(list(accepted)[1:])}"
         )
     return merger(key_extractor, **options)
