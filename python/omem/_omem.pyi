@@ -83,6 +83,10 @@ class Rollback:
 class PreparedLedger:
     @property
     def facts(self) -> _Facts | None: ...
+    @property
+    def skipped(self) -> list[tuple[int, int, int, str, str]]: ...
+    @property
+    def introduced(self) -> list[str]: ...
 
 @final
 class Ledger:
@@ -141,7 +145,8 @@ class Ledger:
         path: str | PathLike[str],
         entities: Snapshot,
         restore: Callable[[bytes], bytes],
-        all_records: bool,
+        all_records: bool = False,
+        skip: bool = False,
     ) -> PreparedLedger: ...
     def swap(self, prepared: PreparedLedger) -> None: ...
 

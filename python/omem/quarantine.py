@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from omem import _omem
 from omem.errors import KeyExtractionError, LoadError
 from omem.keys import key_text
+from omem.rows import read_rows
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -149,49 +150,32 @@ def to_json(quarantine: Quarantine[Any]) -> bytes:
     return b"[\n" + b",\n".join(lines) + b"\n]\n" if lines else b"[]\n"
 
 
-def from_json(
-    content: bytes, path: Path, restore: Callable[[bytes], T], store: _omem.Store
-) -> Entries:
+def read(
+    path: Path, restore: Callable[[bytes], T], store: _omem.Store, *, skip: bool = False
+) -> tuple[Entries, _omem.Loaded]:
     """Read a `quarantine.json`.
 
     Args:
-        content: The content of the file.
-        path: The file, for errors.
+        path: The file.
         restore: Makes a model of the JSON text of an item.
         store: Encodes and keys the items.
+        skip: Leave out what is bad, instead of raising.
 
     Returns:
-        The entries.
+        The entries; size and checksum of the file, and what was left out.
 
     Raises:
         LoadError: The file does not hold what it should; the message names the entry.
     """
-    try:
-        rows = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise LoadError(f"{path} is not valid JSON: {error}", file=str(path)) from error
-    if not isinstance(rows, list):
-        raise LoadError(f"{path} holds no JSON array", file=str(path))
-    items: list[T] = []
-    reasons: list[str] = []
-    for number, row in enumerate(cast("list[object]", rows)):
+    entries: Entries = {}
+
+    def take(raw: bytes) -> None:
+        row: object = json.loads(raw)
         fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
         item, reason = fields.get("item"), fields.get("reason")
         if not (isinstance(item, dict) and isinstance(reason, str)):
-            raise LoadError(
-                f"{path}: entry {number} is no object with an item and a reason",
-                file=str(path),
-                record=number,
-            )
-        try:
-            items.append(restore(json.dumps(item, ensure_ascii=False).encode()))
-        except ValueError as error:
-            raise LoadError(
-                f"{path}: the item of entry {number}: {error}", file=str(path), record=number
-            ) from error
-        reasons.append(reason)
-    batch = store.encode(items)
-    entries: Entries = {}
-    for key, record, why in zip(batch.keys(), batch.records(), reasons, strict=True):
-        entries.setdefault(key, []).append((record, why))
-    return entries
+            raise LoadError("this is no object with an item and a reason")
+        batch = store.encode([restore(json.dumps(item, ensure_ascii=False).encode())])
+        entries.setdefault(batch.keys()[0], []).append((batch.records()[0], reason))
+
+    return entries, read_rows(path, take, skip=skip)

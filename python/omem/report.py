@@ -66,6 +66,7 @@ class BadRecord:
         offset: The byte, from 0, likewise.
         path: Where in the record the fault lies, as `$.field[3]`.
         reason: What is wrong.
+        file: The name of the file: "memory.json", or "sources.json" for a line of the ledger.
     """
 
     record: int
@@ -73,6 +74,7 @@ class BadRecord:
     offset: int
     path: str
     reason: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class LoadReport:
         records: Records read from the file, bad ones included.
         entities: Entities in memory afterwards.
         merged: Records that were merged with another one of the same key.
-        skipped: Records left out by `on_error="skip"`.
+        skipped: Records left out by `on_error="skip"`, those of ledger and quarantine included.
         defaults_filled: Values that the file did not have and the model's defaults gave.
         unknown_dropped: Values of unknown fields left out by `unknown="drop"`.
         schema_changed: The file was written under another version of the model.

@@ -13,6 +13,7 @@ from pydantic_core import to_json as to_json_bytes
 
 from omem import _omem
 from omem.errors import LoadError
+from omem.rows import Skipped, read_rows
 
 
 class SourceRecord(BaseModel):
@@ -157,40 +158,6 @@ def to_json(ledger: _omem.Ledger) -> bytes:
     return b"[\n" + b",\n".join(lines) + b"\n]\n" if lines else b"[]\n"
 
 
-def records(path: Path) -> list[SourceRecord]:
-    """Read a file that `dump_sources` wrote, ours or the peer's.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its records.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        LoadError: It holds something else; the message names the record.
-    """
-    try:
-        rows: object = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise LoadError(f"{path} is not valid JSON: {error}", file=str(path)) from error
-    if not isinstance(rows, list):
-        raise LoadError(f"{path} holds no JSON array", file=str(path))
-    found: dict[str, SourceRecord] = {}
-    for number, row in enumerate(cast("list[object]", rows)):
-        try:
-            record = SourceRecord.model_validate(row)
-            check_source_id(record.source_id)
-        except ValueError as error:
-            raise LoadError(
-                f"{path}: record {number} is no record of a source: {error}",
-                file=str(path),
-                record=number,
-            ) from error
-        found[record.source_id] = record
-    return list(found.values())
-
-
 def read(
     ledger: _omem.Ledger,
     path: Path,
@@ -199,7 +166,8 @@ def read(
     restore: Callable[[bytes], BaseModel],
     *,
     all_records: bool = False,
-) -> _omem.PreparedLedger:
+    skip: bool = False,
+) -> tuple[_omem.PreparedLedger, list[Skipped]]:
     """Read the `sources.json` of a folder, ours or one in the format of `dump_sources`.
 
     Args:
@@ -209,44 +177,95 @@ def read(
         store: Encodes and keys the items.
         restore: Makes a model of the JSON text of an item.
         all_records: Every item goes through `restore`.
+        skip: Leave out what is bad, instead of raising.
 
     Returns:
-        The new ledger.
+        The new ledger, and what was left out.
 
     Raises:
         LoadError: The file does not hold what it should.
     """
+    line = _line_restorer(restore, store)
     try:
-        return ledger.read(path, entities, _line_restorer(restore, store), all_records)
+        prepared = ledger.read(path, entities, line, all_records, skip)
     except _OtherFormatError:
-        return prepare(records(path), entities, store, lambda raw: restore(to_text(raw)))
+        found, skipped = records(path, restore, store, skip=skip)
+        return prepare(found, entities, store), skipped
+    return prepared, prepared.skipped
+
+
+def records(
+    path: Path, restore: Callable[[bytes], BaseModel], store: _omem.Store, *, skip: bool = False
+) -> tuple[list[tuple[SourceRecord, list[BaseModel | None]]], list[Skipped]]:
+    """Read a file that `dump_sources` wrote, ours or the peer's.
+
+    Args:
+        path: The file.
+        restore: Makes a model of the JSON text of an item.
+        store: Encodes and keys the items.
+        skip: Leave out sources and items that are bad, instead of raising.
+
+    Returns:
+        Its records, each with its items as models (None for one that says nothing), and what was
+        left out.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        LoadError: It holds something else; the message names the record.
+    """
+    found: list[tuple[SourceRecord, list[BaseModel | None]]] = []
+    bad: list[list[LoadError]] = []
+
+    def take(raw: bytes) -> None:
+        record = SourceRecord.model_validate(json.loads(raw))
+        check_source_id(record.source_id)
+        items: list[BaseModel | None] = []
+        faults: list[LoadError] = []
+        for number, item in enumerate(record.raw_items):
+            try:
+                items.append(restore(to_text(item)) if item else None)
+                store.encode([model for model in items[-1:] if model is not None])
+            except ValueError as error:
+                del items[number - len(faults) :]
+                inner = getattr(error, "path", None) or "$"
+                path = f"$.raw_items[{number}]{inner[1:]}"
+                faults.append(LoadError(f"{record.source_id!r} says: {error}", path=path))
+        found.append((record, items))
+        if faults:
+            bad.append(faults)
+            raise faults[0]
+
+    places = read_rows(path, take, skip=skip).skipped
+    skipped: list[Skipped] = []
+    partial = iter(bad)
+    for place in places:
+        faults: list[LoadError] = []
+        if place[3].startswith("$.raw_items["):
+            faults = next(partial, faults)
+        skipped += [(*place[:3], fault.path or "$", str(fault)) for fault in faults] or [place]
+    return found, skipped
 
 
 def prepare(
-    found: Iterable[SourceRecord],
+    found: Iterable[tuple[SourceRecord, list[BaseModel | None]]],
     entities: _omem.Snapshot,
     store: _omem.Store,
-    restore: Callable[[Mapping[str, Any]], BaseModel],
 ) -> _omem.PreparedLedger:
     """A ledger of records.
 
     Args:
-        found: The records.
+        found: The records, each with its items as models. Of two with the same id the last counts.
         entities: The entities that it will belong to.
         store: Encodes and keys the items.
-        restore: Makes a model of an item.
 
     Returns:
         The ledger.
-
-    Raises:
-        ValueError: An item does not fit the model.
     """
     ledger = _omem.Ledger(store)
     lines = ledger.lines()
-    for record in found:
+    for record, items in {record.source_id: (record, items) for record, items in found}.values():
         ledger.introduce(lines, record.source_id, record.content_hash, record.tags)
-        note(ledger, lines, store, record.source_id, record.raw_items, restore)
+        _note(ledger, lines, store, record.source_id, items)
     return ledger.found(lines, entities)
 
 
@@ -272,6 +291,26 @@ def note(
         TypeError: An item is no dict.
         ValueError: An item does not fit the model.
     """
+
+    def models() -> Iterator[BaseModel | None]:
+        for number, raw in enumerate(raw_items):
+            if not isinstance(cast(object, raw), Mapping):
+                raise TypeError(
+                    f"item {number} of source {source_id!r} is a {type(raw).__name__}, not a dict"
+                )
+            yield _model(raw, number, source_id, restore) if raw else None
+
+    _note(ledger, lines, store, source_id, models())
+
+
+def _note(
+    ledger: _omem.Ledger,
+    lines: _omem.Lines,
+    store: _omem.Store,
+    source_id: str,
+    models: Iterable[BaseModel | None],
+) -> None:
+    """Add to a change of the ledger what a source says; None stands for what says nothing."""
     waiting: list[BaseModel] = []
 
     def flush() -> None:
@@ -279,13 +318,9 @@ def note(
             ledger.record_more(lines, source_id, store.encode(waiting))
             waiting.clear()
 
-    for number, raw in enumerate(raw_items):
-        if not isinstance(cast(object, raw), Mapping):
-            raise TypeError(
-                f"item {number} of source {source_id!r} is a {type(raw).__name__}, not a dict"
-            )
-        if raw:
-            waiting.append(_model(raw, number, source_id, restore))
+    for model in models:
+        if model is not None:
+            waiting.append(model)
         else:
             flush()
             ledger.record_raw(lines, source_id, b"{}")
@@ -322,8 +357,8 @@ def to_text(raw: Mapping[str, Any]) -> bytes:
     return to_json_bytes(dict(raw))
 
 
-class _OtherFormatError(Exception):
-    """A file holds the records of sources, not the lines of a ledger."""
+class _OtherFormatError(RuntimeError):
+    """A file holds the records of sources, not the lines of a ledger: no fault of the line."""
 
 
 _FIELDS = ("n", "kind", "source", "key", "batch", "unset", "info")

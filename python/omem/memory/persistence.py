@@ -128,14 +128,19 @@ class Persistence(Search[T]):
             if size not in (None, loaded.records):
                 warnings.append(f"{METADATA} says {size} entities, {DATA} has {loaded.records}")
             prepared, merged = self._prepare(loaded)
-            aside = self._read_quarantine(folder, path, found if verify else {}, restorer)
+            skip, bad = on_error == "skip", _bad(loaded.skipped, DATA)
+            known = found if verify else {}
+            aside = self._read_quarantine(folder, path, known, restorer.fresh(), skip, bad)
             ledger = self._read_ledger(
                 folder,
                 path,
-                found if verify else {},
+                known,
                 prepared,
-                Restorer(self.memory_schema, drop_unknown=unknown == "drop", migrate=migrate),
+                restorer.fresh(),
                 all_records=migrate is not None,
+                skip=skip,
+                bad=bad,
+                warnings=warnings,
             )
             if self._ledger is None and folder.path(SOURCES) is not None:
                 warnings.append(
@@ -154,7 +159,7 @@ class Persistence(Search[T]):
                 told = self._adopt(index, warnings)
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
         return self._report(
-            path, loaded, restorer, merged, warnings, schema_changed=changed, index=told
+            path, loaded, restorer, merged, bad, warnings, schema_changed=changed, index=told
         )
 
     def dump_data(self, file_path: StrPath, *, progress: Progress = False) -> None:
@@ -218,7 +223,8 @@ class Persistence(Search[T]):
                     ledger = self._ledger.restart(self._store.preview(prepared))
                 with self._gate:
                     at_once(partial(self._store.swap, prepared), *self._ledger_steps(ledger))
-        return self._report(path, loaded, restorer, merged, [], schema_changed=False)
+        bad = _bad(loaded.skipped, path.name)
+        return self._report(path, loaded, restorer, merged, bad, [], schema_changed=False)
 
     def dump_metadata(self, file_path: StrPath) -> None:
         """Save the metadata to one JSON file, atomically.
@@ -286,6 +292,7 @@ class Persistence(Search[T]):
         loaded: _omem.Loaded,
         restorer: Restorer[T],
         merged: int,
+        skipped: list[BadRecord],
         warnings: list[str],
         *,
         schema_changed: bool,
@@ -298,7 +305,7 @@ class Persistence(Search[T]):
             records=loaded.records,
             entities=self.size,
             merged=merged,
-            skipped=[BadRecord(*bad) for bad in loaded.skipped],
+            skipped=skipped,
             defaults_filled=restorer.defaults_filled,
             unknown_dropped=restorer.unknown_dropped,
             schema_changed=schema_changed,
@@ -312,12 +319,17 @@ class Persistence(Search[T]):
         path: Path,
         found: dict[str, Any],
         restorer: Restorer[T],
+        skip: bool,
+        bad: list[BadRecord],
     ) -> quarantine.Entries:
         place = path / QUARANTINE
-        content = _content(folder.path(QUARANTINE), place, found)
-        return (
-            {} if content is None else quarantine.from_json(content, place, restorer, self._store)
-        )
+        file = _existing(folder.path(QUARANTINE), place, found)
+        if file is None:
+            return {}
+        entries, read = quarantine.read(file, restorer, self._store, skip=skip)
+        _verify(place, (read.size, read.checksum), found)
+        bad += _bad(read.skipped, QUARANTINE)
+        return entries
 
     def _read_ledger(
         self,
@@ -328,6 +340,9 @@ class Persistence(Search[T]):
         restorer: Restorer[T],
         *,
         all_records: bool,
+        skip: bool,
+        bad: list[BadRecord],
+        warnings: list[str],
     ) -> _omem.PreparedLedger | None:
         """The ledger of a folder; an empty one where it has none."""
         if self._ledger is None:
@@ -337,11 +352,23 @@ class Persistence(Search[T]):
         entities = self._store.preview(prepared)
         if file is None:
             return self._ledger.fresh(entities)
-        ledger = sources.read(
-            self._ledger, file, entities, self._store, restorer, all_records=all_records
+        ledger, skipped = sources.read(
+            self._ledger, file, entities, self._store, restorer, all_records=all_records, skip=skip
         )
-        if found.get("files") and ledger.facts is not None:
+        if ledger.facts is not None:
             _verify(place, ledger.facts, found)
+        bad += _bad(skipped, SOURCES)
+        if skipped:
+            warnings.append(
+                f"{len(skipped):,} lines of {SOURCES} are left out: where another source of the "
+                "same entity is taken back, it is merged again without what they said"
+            )
+        if ledger.introduced:
+            names = ", ".join(map(repr, ledger.introduced[:3]))
+            warnings.append(
+                f"{SOURCES} does not introduce {len(ledger.introduced):,} sources ({names}), so "
+                "their content hash and tags are not known"
+            )
         return ledger
 
     def _read_index(
@@ -420,14 +447,8 @@ class Persistence(Search[T]):
         ]
 
 
-def _content(file: Path | None, path: Path, found: dict[str, Any]) -> bytes | None:
-    """The content of a small file of the folder, None where there is none and none should be."""
-    file = _existing(file, path, found)
-    if file is None:
-        return None
-    if found.get("files"):
-        _verify(path, _omem.file_facts(file), found)
-    return file.read_bytes()
+def _bad(skipped: list[tuple[int, int, int, str, str]], file: str) -> list[BadRecord]:
+    return [BadRecord(*told, file) for told in skipped]
 
 
 def _existing(file: Path | None, path: Path, found: dict[str, Any]) -> Path | None:

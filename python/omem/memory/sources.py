@@ -307,7 +307,7 @@ class Sources(Lookups[T]):
         path = Path(file_path)
         with self._lock:
             entities = self._store.snapshot()
-            prepared = sources.read(
+            prepared, _ = sources.read(
                 ledger, path, entities, self._store, Restorer(self.memory_schema)
             )
             other = _omem.Ledger(self._store)

@@ -2,22 +2,23 @@
 //!
 //! Locks are taken and given back as in `store.rs`; where both are held, the store's comes first.
 
+mod read;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use omem_core::ledger::line::{self, Header, Kind, Line};
+use omem_core::ledger::line::{Header, Kind};
 use omem_core::ledger::{self, Draft, Observed};
-use omem_core::{Changes, Item, Node, Plan, Span, key, read};
+use omem_core::{Node, Plan};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::batch::{Batch, Change, Refused};
-use crate::errors::{LoadError, to_py};
-use crate::progress::detached;
-use crate::read::load_error;
-use crate::snapshot::{Snapshot, checksum};
+use crate::errors::to_py;
+use crate::read::Told;
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 
 /// A change of the ledger; `Ledger.apply` uses it up.
@@ -90,11 +91,22 @@ pub struct PreparedLedger {
     /// Size and checksum of the file that it was read from.
     #[pyo3(get)]
     facts: Option<(u64, String)>,
+    /// The lines of that file that were left out: record, line, offset, path, reason.
+    #[pyo3(get)]
+    skipped: Vec<Told>,
+    /// The sources that it does not introduce.
+    #[pyo3(get)]
+    introduced: Vec<String>,
 }
 
 impl PreparedLedger {
-    fn new(inner: ledger::Ledger, facts: Option<(u64, String)>) -> Self {
-        PreparedLedger { inner: Mutex::new(Some(inner)), facts }
+    fn new(inner: ledger::Ledger) -> Self {
+        PreparedLedger {
+            inner: Mutex::new(Some(inner)),
+            facts: None,
+            skipped: Vec::new(),
+            introduced: Vec::new(),
+        }
     }
 }
 
@@ -385,7 +397,7 @@ impl Ledger {
     fn restart(&self, entities: Option<&Snapshot>) -> PyResult<PreparedLedger> {
         let entities = entities.map(|snapshot| &*snapshot.inner);
         let ledger = self.shared().restart(entities).map_err(to_py)?;
-        Ok(PreparedLedger::new(ledger, None))
+        Ok(PreparedLedger::new(ledger))
     }
 
     /// A change in which nothing changes yet.
@@ -408,7 +420,7 @@ impl Ledger {
     /// The ledger that a change makes of an empty one, with the places of the entities of a snapshot.
     fn found(&self, lines: &Lines, entities: &Snapshot) -> PyResult<PreparedLedger> {
         let ledger = ledger::Ledger::founded(lines.take()?, Some(&*entities.inner));
-        Ok(PreparedLedger::new(ledger.map_err(to_py)?, None))
+        Ok(PreparedLedger::new(ledger.map_err(to_py)?))
     }
 
     /// An empty ledger, with the places of the entities of a snapshot.
@@ -417,11 +429,12 @@ impl Ledger {
         let entities = entities.map(|snapshot| &*snapshot.inner);
         let draft = ledger::Ledger::new().draft();
         let ledger = ledger::Ledger::founded(draft, entities).map_err(to_py)?;
-        Ok(PreparedLedger::new(ledger, None))
+        Ok(PreparedLedger::new(ledger))
     }
 
     /// Reads a ledger from a file; lines that the core cannot vouch for go through `restore`, which
-    /// returns them as they should be.
+    /// returns them as they should be. With `skip`, bad lines are left out.
+    #[pyo3(signature = (path, entities, restore, all_records=false, skip=false))]
     fn read(
         &self,
         py: Python<'_>,
@@ -429,38 +442,11 @@ impl Ledger {
         entities: &Snapshot,
         restore: &Bound<'_, PyAny>,
         all_records: bool,
+        skip: bool,
     ) -> PyResult<PreparedLedger> {
         let opaque = Plan { nodes: vec![Node::Opaque], root: 0 };
         let records = if all_records { &opaque } else { &self.store.get().schema.get().plan };
-        let plan = line::plan(records);
-        let loaded = detached(py, None, |report| {
-            read::read(&path, &plan, Some(&line::key_plan()), false, report)
-        })?;
-        let facts = (loaded.digest.bytes, checksum(loaded.digest.checksum));
-        let mut batch = loaded.batch;
-        for doubtful in &loaded.doubtful {
-            let raw = PyBytes::new(py, batch.bytes(batch.items[doubtful.item].record));
-            let told = |reason: &str| {
-                let (record, line, at) = (doubtful.record, doubtful.line, doubtful.at);
-                load_error(py, &path, record, line, at, "$", reason).unwrap_or_else(|error| error)
-            };
-            let text: Vec<u8> = match restore.call1((raw,)) {
-                Ok(text) => text.extract()?,
-                Err(error) if error.is_instance_of::<PyValueError>(py) => {
-                    let told = told(&error.value(py).to_string());
-                    told.set_cause(py, Some(error));
-                    return Err(told);
-                }
-                Err(error) => return Err(error),
-            };
-            let number = Line::parse(&text).ok_or_else(|| told("this is no line of a ledger"))?.n;
-            batch.items[doubtful.item] = append(&mut batch, &text, number)?;
-        }
-        let entities = Arc::clone(&entities.inner);
-        let ledger = py
-            .detach(|| ledger::Ledger::restored(Changes::from(batch), &entities))
-            .map_err(|error| LoadError::new_err(format!("{}: {error}", path.display())))?;
-        Ok(PreparedLedger::new(ledger, Some(facts)))
+        read::read(py, path, records, &entities.inner, restore, skip)
     }
 
     /// Puts a prepared ledger in the place of this one.
@@ -477,22 +463,4 @@ fn header<'a>(content_hash: Option<&'a str>, tags: &'a [String]) -> Header<'a> {
         content_hash: content_hash.map(std::borrow::Cow::Borrowed),
         tags: tags.iter().map(|tag| tag.as_str().into()).collect(),
     }
-}
-
-/// Appends a line to a batch.
-fn append(batch: &mut omem_core::Batch, text: &[u8], number: u64) -> PyResult<Item> {
-    let (chunk, bytes) = batch.open_records().map_err(to_py)?;
-    let start = bytes.len();
-    omem_core::error::reserve(bytes, text.len() + 2).map_err(to_py)?;
-    bytes.extend_from_slice(text);
-    bytes.extend_from_slice(b",\n");
-    let digits = number.to_string();
-    let narrow =
-        |value: usize| u32::try_from(value).map_err(|_| LoadError::new_err("a line of over 4 GiB"));
-    Ok(Item {
-        record: Span { chunk, start: narrow(start)?, len: narrow(text.len())? },
-        key: Span { chunk, start: narrow(start + 5)?, len: digits.len() as u32 },
-        hash: key::hash(digits.as_bytes()),
-        unset: (0, 0),
-    })
 }

@@ -36,7 +36,7 @@ pub struct Loaded {
     checksum: String,
     /// What was skipped: record, line, offset, path, reason.
     #[pyo3(get)]
-    skipped: Vec<(u64, u64, u64, String, String)>,
+    skipped: Vec<Told>,
 }
 
 impl Loaded {
@@ -128,8 +128,11 @@ pub fn read(
     })
 }
 
+/// What was skipped, as Python sees it: record, line, offset, path, reason.
+pub type Told = (u64, u64, u64, String, String);
+
 /// A fault as Python sees it.
-fn told(fault: Fault) -> (u64, u64, u64, String, String) {
+pub fn told(fault: Fault) -> Told {
     (fault.record, fault.line, fault.at, fault.place, fault.what)
 }
 
@@ -140,7 +143,7 @@ struct Settling<'a, 'py> {
     path: &'a Path,
     options: &'a Options<'a, 'py>,
     batch: Batch,
-    skipped: Vec<(u64, u64, u64, String, String)>,
+    skipped: Vec<Told>,
     /// The items that are left out, in order.
     bad: Vec<usize>,
     /// Where each item stands in the file, once that was asked for.
@@ -252,15 +255,7 @@ impl Settling<'_, '_> {
 
     /// Leaves a record out, or raises.
     fn refuse(&mut self, at: &Doubtful, error: &PyErr) -> PyResult<()> {
-        let value = error.value(self.py);
-        let attribute = |name: &str| value.getattr(name).ok().and_then(|path| path.extract().ok());
-        let path =
-            attribute("path").or_else(|| attribute("field")).unwrap_or_else(|| "$".to_owned());
-        let reason = if error.is_instance_of::<PyValueError>(self.py) {
-            value.to_string()
-        } else {
-            format!("{}: {value}", value.get_type().name()?)
-        };
+        let (path, reason) = blame(self.py, error)?;
         if self.options.skip {
             self.bad.push(at.item);
             self.skipped.push((at.record, at.line, at.at, path, reason));
@@ -272,9 +267,22 @@ impl Settling<'_, '_> {
     }
 }
 
+/// Where in a record the fault lies that an error is about, and what is wrong.
+pub fn blame(py: Python<'_>, error: &PyErr) -> PyResult<(String, String)> {
+    let value = error.value(py);
+    let attribute = |name: &str| value.getattr(name).ok().and_then(|path| path.extract().ok());
+    let path = attribute("path").or_else(|| attribute("field")).unwrap_or_else(|| "$".to_owned());
+    let reason = if error.is_instance_of::<PyValueError>(py) {
+        value.to_string()
+    } else {
+        format!("{}: {value}", value.get_type().name()?)
+    };
+    Ok((path, reason))
+}
+
 /// Whether an error is about one record and not about the process, or a callback that tried to
 /// change the memory (a `RuntimeError`).
-fn is_of_record(py: Python<'_>, error: &PyErr) -> bool {
+pub fn is_of_record(py: Python<'_>, error: &PyErr) -> bool {
     let of_process =
         error.is_instance_of::<PyMemoryError>(py) || error.is_instance_of::<PyRuntimeError>(py);
     error.is_instance_of::<PyException>(py)

@@ -33,7 +33,7 @@ impl Draft {
     pub(super) fn insert(&mut self, line: &mut Line<'_>) -> Result<()> {
         line.n = self.next;
         self.next += 1;
-        let item = self.write(line)?;
+        let item = append(&mut self.lines, line)?;
         reserve(&mut self.lines.items, 1)?;
         self.lines.items.push(item);
         Ok(())
@@ -41,7 +41,7 @@ impl Draft {
 
     /// Changes the line of a slot, which keeps its number.
     pub(super) fn update(&mut self, slot: u32, line: &Line<'_>) -> Result<()> {
-        let item = self.write(line)?;
+        let item = append(&mut self.lines, line)?;
         reserve(&mut self.updates, 1)?;
         self.updates.push((slot, item));
         Ok(())
@@ -51,15 +51,6 @@ impl Draft {
         reserve(&mut self.removes, 1)?;
         self.removes.push(slot);
         Ok(())
-    }
-
-    fn write(&mut self, line: &Line<'_>) -> Result<Item> {
-        let (chunk, bytes) = self.lines.open_records()?;
-        let start = bytes.len();
-        line.write(bytes)?;
-        let end = bytes.len();
-        bytes.extend_from_slice(b",\n");
-        item(&bytes[start..end], chunk, start)
     }
 
     /// Lets a function decide about each inserted line: what it is to be instead, or nothing.
@@ -101,6 +92,16 @@ impl Draft {
         debug_assert_eq!(changes.columns.len(), COLUMNS.len());
         Ok(changes)
     }
+}
+
+/// Appends a line to the texts of a batch.
+pub(super) fn append(batch: &mut Batch, line: &Line<'_>) -> Result<Item> {
+    let (chunk, bytes) = batch.open_records()?;
+    let start = bytes.len();
+    line.write(bytes)?;
+    let end = bytes.len();
+    bytes.extend_from_slice(b",\n");
+    item(&bytes[start..end], chunk, start)
 }
 
 /// The item of a line that stands at this place of a chunk; its number is its key.

@@ -21,6 +21,7 @@ mod entries;
 mod forget;
 pub mod line;
 mod observe;
+mod review;
 mod rollback;
 
 use std::collections::HashSet;
@@ -33,6 +34,7 @@ use line::{Header, Kind, Line, unreadable};
 pub use draft::Draft;
 pub use forget::Forgotten;
 pub use observe::Observed;
+pub use review::{LineFault, introduce, review};
 pub use rollback::{Options, Rebuilt, Rollback};
 
 const KEY: &str = "key";
