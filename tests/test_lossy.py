@@ -8,17 +8,19 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_serializer, model_validator
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from omem import LossyError, LossyWarning, OMem
 from omem.schema import compile_schema
 from same import anatomy
-from shapes import Box, Computed, Inner, Private
+from shapes import Box, Computed, Inner, Private, Word
 
 
 class Sub(Inner):
@@ -33,6 +35,20 @@ class Hidden(BaseModel):
 class Answer(enum.Enum):
     YES = "yes"
     UNKNOWN = None
+
+
+class Slotted(BaseModel):
+    __slots__ = ("seen",)
+    name: str
+
+
+@validated_dataclass(config=ConfigDict(extra="allow"))
+class Open:
+    a: int = 1
+
+    @cached_property
+    def twice(self) -> int:
+        return 2 * self.a
 
 
 class AsText(BaseModel):
@@ -83,6 +99,8 @@ REFUSED: list[tuple[Callable[[], BaseModel], str, str]] = [
     ),
     (lambda: box(list[int | Inner], [1, Inner.model_construct(x=None)]), "$.content[1]", "load"),
     (lambda: box(deque[int], deque([1], 3)), "$.content", "maxlen"),
+    (lambda: box(Open, Open(a=2, more=3)), "$.content.more", "no field of the dataclass"),  # type: ignore[call-arg]
+    (lambda: slotted(3), "$.seen", "slot"),
     (lambda: box(int, 10**4300), "$.content", "number out of range"),
     (lambda: box(float | str, math.nan), "$.content", "nan"),
     (lambda: Hidden(name="a", token="b"), "$.token", "'b' would come back as ''"),
@@ -91,6 +109,12 @@ REFUSED: list[tuple[Callable[[], BaseModel], str, str]] = [
     (lambda: Inner.model_construct(x=1, tags=("a",)), "$.tags", "tuple"),
     (lambda: Inner.model_construct(note="a"), "$.x", "required"),
 ]
+
+
+def slotted(seen: int) -> Slotted:
+    item = Slotted(name="a")
+    object.__setattr__(item, "seen", seen)
+    return item
 
 
 def box(kind: Any, content: Any) -> BaseModel:
@@ -137,10 +161,18 @@ def test_cached_and_computed_values_are_not_written() -> None:
     assert compile_schema(Computed).encode(item) == b'{"side":2}'
 
 
+def test_cached_properties_of_a_dataclass_are_not_missed() -> None:
+    item = box(Open, Open(a=2))
+    assert item.content.twice == 4  # type: ignore[attr-defined]
+    assert compile_schema(type(item)).encode(item) == b'{"content":{"a":2},"spare":null}'
+
+
 class Lax(BaseModel):
     key: str
     score: float = 0
     weight: float | None = 1
+    word: Word = "a"  # type: ignore[assignment]
+    tags: set[str] = frozenset()  # type: ignore[assignment]
     path: Path | None = None
 
 
@@ -153,9 +185,10 @@ def test_a_default_that_is_not_validated_is_stored_as_the_type_of_its_field(
     back = memory.get("a")
     assert back == Lax(key="a", path=path)
     assert back is not None and type(back.score) is float and type(back.weight) is float
+    assert back.word is Word.A and type(back.tags) is set
     assert back.model_fields_set == {"key"} | ({"path"} if path else set())
     with pytest.raises(LossyError, match=r"\$\.score: 3 \(int\) would come back as 3.0"):
-        memory.add([Lax.model_construct(key="b", score=3, weight=1.0, path=path)])
+        memory.add([Lax.model_construct(key="b", score=3, word=Word.A, tags=set(), path=path)])
 
 
 def test_what_is_lossy_can_be_stored() -> None:
@@ -195,3 +228,12 @@ def test_a_default_of_another_kind_is_refused_and_an_equal_number_is_not() -> No
     assert told.value.field == "$.count"
     memory.add(Sloppy(key="a", count=1))
     assert memory.get("a") == Sloppy(key="a", count=1)
+
+    class Worded(BaseModel):
+        key: str
+        word: Literal["a", Word.A] = Word.A
+
+    with pytest.raises(
+        LossyError, match=r"\$\.word: <Word.A: 'a'> \(Word\) would come back as 'a'"
+    ):
+        OMem(Worded, "key").add(Worded(key="a"))

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -221,3 +222,20 @@ def test_escapes_are_another_writing_of_the_same(pets: list[BaseModel], note: st
 def escape(char: str) -> str:
     units = char.encode("utf-16-be")
     return "".join(f"\\u{units[n : n + 2].hex()}" for n in range(0, len(units), 2))
+
+
+class Set(BaseModel):
+    key: str
+    prices: Annotated[frozenset[Decimal], Field(min_length=2)]
+
+
+def test_equal_elements_of_a_set_are_counted_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for prices, good in (('["1.0","1.00"]', False), ('["1.0","1.01"]', True)):
+        path.write_text(f'[\n{{"key":"a","prices":{prices}}}\n]\n')
+        memory = OMem(Set, "key")
+        if good:
+            memory.load_data(path)
+            continue
+        with pytest.raises(LoadError, match="at least 2 items"):
+            memory.load_data(path)

@@ -137,6 +137,9 @@ class _Compiler:
             and extra in (None, "ignore", "forbid")
             and _NEUTRAL_CONFIG.issuperset(self._config)
             and cls.__new__ is object.__new__
+            and not any(
+                vars(base).get("__slots__") for base in cls.__mro__ if base is not BaseModel
+            )
             and not cls.__private_attributes__
             and all(
                 _known(field, *_FIELD_SETTINGS)
@@ -206,8 +209,12 @@ class _Compiler:
     def items(self, schema: Schema) -> Node:
         if not _known(schema, "items_schema", "min_length", "max_length"):
             return OPAQUE
-        item = self.add(schema.get("items_schema") or {"type": "any"})
-        return ("items", schema["type"], item, *_lengths(schema))
+        items: Schema = schema.get("items_schema") or {"type": "any"}
+        shortest, longest = _lengths(schema)
+        # Elements of other texts may be equal, and a set of them is then shorter than its text.
+        if "set" in schema["type"] and shortest > 1 and items["type"] not in _DISTINCT:
+            return OPAQUE
+        return ("items", schema["type"], self.add(items), shortest, longest)
 
     def tuple_(self, schema: Schema) -> Node:
         items: list[Schema] = schema["items_schema"]
@@ -297,6 +304,7 @@ _MODEL_SETTINGS = (
 _FIELD_SETTINGS = (
     *("schema", "validation_alias", "serialization_alias", "serialization_exclude", "frozen"),
 )
+_DISTINCT = frozenset({"str", "int", "bool", "date", "uuid"})
 _ORDER = {"none": 0, "bool": 1, "int": 2, "float": 3, "str": 4}
 _SIMPLE = frozenset(_ORDER)
 _KINDS = (

@@ -279,6 +279,7 @@ fn models(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usize
     }
     // A model has extra fields also where its validation was told to keep them.
     pairs(instance::extra(a), instance::extra(b), depth)?;
+    slots(kind, a, b, depth)?;
     pairs(instance::private(a), instance::private(b), depth).map_err(|stop| match stop {
         Stop::Differs(difference) => Stop::Differs(Difference {
             what: "a private attribute with a value of its own is not saved".to_owned(),
@@ -286,6 +287,29 @@ fn models(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usize
         }),
         raised => raised,
     })
+}
+
+/// Compares what stands in slots that a model class has beside those of `BaseModel`.
+fn slots(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usize) -> Same {
+    let own = pyo3::intern!(a.py(), "__slots__");
+    let base = base_model(a.py())?;
+    if kind.getattr(own)?.is(&base.getattr(own)?) {
+        return Ok(());
+    }
+    let names = a.py().import("copyreg")?.getattr("_slotnames")?.call1((kind,))?;
+    for name in names.try_iter()? {
+        let name = name?.cast_into::<PyString>().map_err(PyErr::from)?;
+        if base.hasattr(&name)? {
+            continue;
+        }
+        let compared = match (a.getattr_opt(&name)?, b.getattr_opt(&name)?) {
+            (Some(value), Some(back)) => same(&value, &back, depth),
+            (None, _) => Ok(()),
+            (Some(_), None) => differs("a slot that is no field is not saved"),
+        };
+        compared.map_err(|stop| stop.at(|| Step::Name(name.to_string())))?;
+    }
+    Ok(())
 }
 
 /// Compares two dicts, of which one that is missing is an empty one.
@@ -314,7 +338,9 @@ fn field(
 }
 
 /// Whether a value is the field's default, which Pydantic does not validate, and comes back as the
-/// equal value of the field's type: `score: float = 0`. A bool is no number, equal or not.
+/// equal value of the field's type: `score: float = 0`, `word: Word = "a"`, `tags: set = frozenset()`.
+/// A bool is no number, equal or not; and what is of a class of its own, as a member of an Enum, or
+/// has parts of which that may be true, does not come back as something else.
 fn is_default(
     kind: &Bound<'_, PyType>,
     name: Any<'_, '_>,
@@ -323,8 +349,12 @@ fn is_default(
 ) -> PyResult<bool> {
     let fields = kind.getattr(pyo3::intern!(kind.py(), "__pydantic_fields__"))?;
     let default = fields.get_item(name)?.getattr(pyo3::intern!(kind.py(), "default"))?;
-    let is_bool = |value: Any<'_, '_>| value.is_exact_instance_of::<PyBool>();
-    Ok(value.is(&default) && is_bool(value) == is_bool(back) && value.eq(back)?)
+    let is_plain = value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyFrozenSet>() && value.is_empty()?;
+    let is_bool = back.is_exact_instance_of::<PyBool>();
+    Ok(value.is(&default) && is_plain && !is_bool && value.eq(back)?)
 }
 
 fn objects(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usize) -> Same {
@@ -371,7 +401,7 @@ fn objects(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usiz
             };
             compared.map_err(|stop| stop.at(|| Step::Name(name.to_string())))?;
         }
-        return Ok(());
+        return attributes(kind, a, b);
     }
     if a.hasattr(pyo3::intern!(py, "get_secret_value"))? {
         return match a.eq(b)? {
@@ -389,6 +419,25 @@ fn objects(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>, depth: usiz
         (Some(x), Some(y)) if by_identity && x.len()? > 0 => same(&x, &y, depth),
         _ => other(a, b),
     }
+}
+
+/// Whether a dataclass has attributes that are none of its fields, as `extra="allow"` keeps them, and
+/// that do not come back: neither set by its own code nor the value of a cached property.
+fn attributes(kind: &Bound<'_, PyType>, a: Any<'_, '_>, b: Any<'_, '_>) -> Same {
+    let Some(given) = instance::fields(a) else { return Ok(()) };
+    let back = instance::fields(b);
+    for name in given.keys() {
+        let stands = match &back {
+            Some(back) => back.contains(&name)?,
+            None => false,
+        };
+        let name = name.cast_into::<PyString>().map_err(PyErr::from)?;
+        if !stands && !kind.hasattr(&name)? {
+            let lost = differs("it is no field of the dataclass and would be lost");
+            return lost.map_err(|stop| stop.at(|| Step::Name(name.to_string())));
+        }
+    }
+    Ok(())
 }
 
 /// Whether two clocks show the same; of a time zone only its offset counts.
