@@ -420,6 +420,17 @@ def test_keys_of_every_type_are_found(tmp_path: Path) -> None:
     assert fresh.sync_index() and fresh.search("q") == [] and fresh.has_index()
 
 
+def test_a_place_without_an_index_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    memory = memory_of(Counting(), 5)
+    memory.build_index()
+    memory.dump(tmp_path / "whole")
+    memory.load_index(tmp_path / "whole")
+    assert "holds no index; dump() writes it to its folder faiss_index" in caplog.text
+    with pytest.raises(NotADirectoryError):
+        memory.load_index(tmp_path / "whole" / "memory.json")
+    assert memory.has_index()
+
+
 def test_client_code_of_the_peer(tmp_path: Path) -> None:
     embedder = Counting()
     memory = memory_of(embedder, 20)

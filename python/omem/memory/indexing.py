@@ -150,26 +150,30 @@ class Indexing(Entities[T]):
         """Restore the vector index from a folder, ours or one that LangChain wrote.
 
         What no longer fits the entities is embedded again when it is needed; as long as there are
-        no entities, all vectors wait for them. A missing folder is no error.
+        no entities, all vectors wait for them. A missing folder is no error; one that holds no
+        index is told in the log. Either way the index is as it was.
 
         Args:
             folder_path: The folder.
 
         Raises:
+            NotADirectoryError: It is a file.
             IndexDamagedError: The files are damaged; the index is as it was. So it is, with a
                 warning in the log, where the files are of another embedder.
         """
         path = Path(folder_path)
-        if not path.is_dir():
+        if not path.exists():
             logger.debug("there is no index folder %s", path)
             return
         with _omem.FolderReader(path, "index") as folder:
             saved = files.read(path, folder.path(files.VECTORS), folder.path(files.DOCSTORE))
-        if saved is not None:
-            index, told = self._usable(saved, path)
-            for what in told:
-                logger.warning("%s: %s", path, what)
-            self._set_index(index)
+        if saved is None:
+            logger.warning("%s holds no index; dump() writes it to its folder faiss_index", path)
+            return
+        index, told = self._usable(saved, path)
+        for what in told:
+            logger.warning("%s: %s", path, what)
+        self._set_index(index)
 
     @contextmanager
     def _alone(self, patience: float = -1) -> Generator[bool]:

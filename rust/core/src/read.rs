@@ -1,7 +1,7 @@
 //! A file of records, read into a [`Batch`]: split, checked and keyed.
 //!
 //! A file in our own layout, one record per line, is read on two threads straight into the chunks
-//! that become the arena ([`lines`]). Any other JSON array is streamed ([`array`]). Both keep
+//! that become the arena ([`lines`]). Any other JSON array is streamed ([`mod@array`]). Both keep
 //! what the plan covers and hand on the rest: a record that is JSON, but not canonical beyond
 //! doubt, is [`Doubtful`], and Pydantic's to judge.
 

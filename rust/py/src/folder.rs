@@ -66,7 +66,7 @@ fn bytes_of(buffer: &PyBuffer<u8>) -> PyResult<&[u8]> {
     }
     // SAFETY: the buffer is contiguous, `len_bytes` long, and held open by the borrow. Whoever calls
     // keeps it unchanged meanwhile: vectors that are being written are copied before a change
-    // (`omem.index.store`).
+    // (`omem.index.vectors`).
     Ok(unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes()) })
 }
 

@@ -27,7 +27,8 @@ mod unicode;
 use pyo3::prelude::*;
 
 /// The extension module.
-#[pymodule]
+// Reasons for `unsafe` rest on the GIL, so a free-threaded interpreter is told to switch it on.
+#[pymodule(gil_used = true)]
 mod _omem {
     use pyo3::prelude::*;
 

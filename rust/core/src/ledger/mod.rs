@@ -1,6 +1,6 @@
 //! The source ledger: which source said what of which entity, in order of arrival.
 //!
-//! The ledger is a [`Store`] of [lines](line), found by key, by source and by tag. So it is
+//! The ledger is a [`Store`] of [lines](mod@line), found by key, by source and by tag. So it is
 //! compact, kept in order, shared by snapshots, written and read as records are.
 //!
 //! # What stands in it

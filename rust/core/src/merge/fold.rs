@@ -67,9 +67,9 @@ pub struct Failed {
 /// records that it meets; the result does not depend on the number of threads.
 ///
 /// # Errors
-/// What a callback returns, [`Error::Merge`] apart; [`Error::Interrupted`],
-/// [`Error::OutOfMemory`], [`Error::TooLarge`]. An item that cannot be merged is no error but
-/// one of [`Folded::failed`].
+/// What a callback returns, [`crate::Error::Merge`] apart; [`crate::Error::Interrupted`],
+/// [`crate::Error::OutOfMemory`], [`crate::Error::TooLarge`]. An item that cannot be merged is no
+/// error but one of [`Folded::failed`].
 pub fn fold(
     merger: &Merger<'_>,
     store: &Store,

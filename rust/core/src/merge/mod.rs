@@ -22,7 +22,7 @@
 //! floats and custom rules. Every set value of the incoming record is in the result, unless a rule
 //! prefers the existing one.
 //!
-//! [`merge_pair`] merges two records, [`fold`] a batch into a store, [`rounds`] schedules the pairs
+//! [`merge_pair`] merges two records, [`fold()`] a batch into a store, [`rounds()`] schedules the pairs
 //! for mergers that are no part of this crate.
 
 mod fold;
