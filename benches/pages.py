@@ -30,19 +30,25 @@ their quartiles, and the median over pairs of samples taken in turn of *how many
 the peer took. Above 1 × omem is faster; what is below 1 × is **bold** and explained under its
 table. Memory and pauses are compared in the same way. *Peers in italics* are limits of the machine.
 An empty cell: the peer has no answer to that question. `cut off`: one sample took longer than the
-budget. Every answer was checked before its time counted. Files are written to a fresh file
-and synced (ontomem never syncs); they are read from the page cache.
+budget, or did so with fewer of the same data; `left out`: the run had no time for it. Every answer
+was checked before its time counted. Files replace those of the sample before and are synced
+(ontomem never syncs); they are read from the page cache.
 """
+
+
+def fresh(name: str) -> Path:
+    """A folder for a run that no run has yet."""
+    names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    return next(RUNS / n for n in names if not (RUNS / n / "run.json").exists())
 
 
 def latest(suite: str | None = None) -> Path:
     """The folder of the newest run."""
-    folders = sorted(path.parent for path in RUNS.glob("*/run.json"))
-    if suite is not None:
-        folders = [f for f in folders if Run.load(f / "run.json").suite == suite]
-    if not folders:
+    runs = [(Run.load(path), path.parent) for path in RUNS.glob("*/run.json")]
+    found = [(run.started, folder) for run, folder in runs if suite in (None, run.suite)]
+    if not found:
         raise SystemExit("there is no run yet; `make bench` makes one")
-    return folders[-1]
+    return max(found)[1]
 
 
 def write(folder: Path) -> None:

@@ -29,8 +29,10 @@ def cell(result: Result | None) -> str:
     """The median, its spread, and how many times omem's time it is."""
     if result is None:
         return ""
+    if result.status == "left out":
+        return "left out"
     if result.status == "cut off":
-        return f"cut off{f' ({result.note})' if result.note else ''}"
+        return f"cut off ({result.note})"
     if not result.samples:
         return f"{result.status}: {result.note}" if result.status != "ok" else ""
     text = number(result.median, result.unit)
@@ -110,7 +112,7 @@ class Table:
             f"- {NAMED[r.peer].title}, {self.cases[r.case].title}, {r.size:,} {r.kind}: "
             f"{r.status} ({r.note})."
             for r in self.results
-            if r.status in ("wrong", "failed")
+            if r.status in ("wrong", "failed", "died")
         ]
 
 
@@ -136,9 +138,12 @@ def facts(run: Run) -> str:
     """The machine, the versions, the revision, as one paragraph each."""
     machine = run.machine
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    unfinished = (
+        f" **Unfinished**: the run was interrupted at {run.unfinished}." if run.unfinished else ""
+    )
     return (
         f"{machine['system']}, {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_gb']} GB, {machine['file_system']}, {machine['python']}; "
         f"revision {run.revision}, {run.started[:10]}, {run.seconds / 60:.0f} minutes, "
-        f"load before it {machine['load_before']}.\n\nVersions: {versions}."
+        f"load before it {machine['load_before']}.{unfinished}\n\nVersions: {versions}."
     )

@@ -24,7 +24,8 @@ class Result:
     partner: list[float] = field(default_factory=list)
     """What omem needed just before each of these samples; its median, where it is no time."""
     status: str = "ok"
-    """`ok`, `cut off` (over the time budget), `wrong` (the answer), `failed` (an exception)."""
+    """`ok`, `cut off` (over the time budget), `wrong` (the answer), `failed` (an exception), `died`
+    (its process), `left out` (the run had no time for it)."""
     note: str = ""
     warm: bool = True
     """Whether a sample that does not count was taken first."""
@@ -78,6 +79,8 @@ class Run:
     seconds: float
     missing: list[str]
     results: list[Result]
+    unfinished: str = ""
+    """Where a run was interrupted."""
 
     def save(self, path: Path) -> None:
         """One result a line, so that a diff of two runs can be read."""
@@ -88,12 +91,23 @@ class Run:
                 row[name] = [float(f"{value:.5g}") for value in row[name]]
         head = json.dumps(facts, indent=1)[:-2]
         lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-        path.write_text(f'{head},\n "results": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+        new = path.with_suffix(".new")
+        new.write_text(f'{head},\n "results": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+        new.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Run:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts.pop("format", None) != FORMAT:
-            raise SystemExit(f"{path} is no run of this suite")
-        facts["results"] = [Result(**row) for row in facts["results"]]
-        return cls(**facts)
+        """A saved run; another file ends the program with a line that says so."""
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SystemExit(f"{path} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise SystemExit(f"{path} is no JSON: {error}") from None
+        if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
+            raise SystemExit(f"{path} is no run of this suite: it does not say `format: {FORMAT}`")
+        try:
+            facts["results"] = [Result(**row) for row in facts["results"]]
+            return cls(**facts)
+        except (KeyError, TypeError) as error:
+            raise SystemExit(f"{path} is no run of this suite: {error}") from None

@@ -24,6 +24,8 @@ class Block:
     rounds: int = 5
     budget: float = 1.5
     """Seconds after which a peer gets no further round of a case."""
+    minutes: float = 0
+    """What these data may take of a suite that has a time; 0: what they need."""
 
     def wants(self, case: Case) -> bool:
         return case.id in self.ask or case.question in self.ask
@@ -53,6 +55,7 @@ class Suite:
         rounds: int | None = None,
         budget: float | None = None,
         cut_off: float | None = None,
+        minutes: float | None = None,
     ) -> Suite:
         """The part of it that was asked for on the command line."""
         blocks = [block for block in self.blocks if kinds is None or block.kind in kinds]
@@ -79,9 +82,16 @@ class Suite:
             blocks = [replace(block, rounds=rounds) for block in blocks]
         if budget is not None:
             blocks = [replace(block, budget=budget) for block in blocks]
+        blocks = [block for block in blocks if block.ask]
+        if minutes is not None:
+            weights = [block.minutes or 1 for block in blocks]
+            blocks = [
+                replace(block, minutes=minutes * weight / sum(weights))
+                for block, weight in zip(blocks, weights, strict=True)
+            ]
         return replace(
             self,
-            blocks=tuple(block for block in blocks if block.ask),
+            blocks=tuple(blocks),
             cut_off=self.cut_off if cut_off is None else cut_off,
         )
 

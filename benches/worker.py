@@ -1,11 +1,13 @@
-"""A process that measures one peer: `python -m benches.worker PEER KIND SIZE FOLDER`.
+"""A process that measures one peer: `python -m benches.worker PEER KIND SIZE FOLDER CACHE S`.
 
 It answers each line of its input, a case's id, with a line of JSON: the measured value, or why
-there is none. `save` leaves a file of all entities in the folder for processes that start after it.
+there is none. `ready` makes the entities; `save` leaves a file of all of them in the folder for
+processes that start after it. Clocked work that takes more than S seconds ends the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -21,7 +23,9 @@ from benches.trial import Trial, WrongAnswerError
 
 
 def main() -> None:
-    name, kind, size, folder = sys.argv[1:5]
+    name, kind, size, folder, cache, cut_off = sys.argv[1:]
+    with contextlib.suppress(OSError):  # if the machine's memory ends, let it be this process
+        Path("/proc/self/oom_score_adj").write_text("1000")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a peer prints is no answer
 
@@ -29,9 +33,9 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    data = Data(kind, int(size))
+    data = Data(kind, int(size), Path(cache))
     peer = NAMED[name].load()(data)
-    trial = Trial(peer, data, Path(folder))
+    trial = Trial(peer, data, Path(folder), cut_off=float(cut_off))
     known = cases()
     verbs = [verb for case in known.values() for verb in case.verbs if peer.has(verb)]
     tell(verbs=verbs, versions=versions(peer.packages))
@@ -41,8 +45,11 @@ def main() -> None:
             if asked == "save":
                 trial.write_saved()
                 tell(value=None)
+            elif asked == "ready":
+                _ = trial.items
+                tell(value=None)
             else:
-                tell(value=known[asked].sample(peer, trial))
+                tell(value=trial.sample(known[asked]))
         except WrongAnswerError as error:
             tell(wrong=str(error))
         except Exception as error:

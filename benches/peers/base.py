@@ -34,6 +34,9 @@ class Peer:
     packages: ClassVar[tuple[str, ...]] = ()
     """The distributions whose versions belong to a result."""
 
+    writes_json: ClassVar[bool] = False
+    """Whether its file is a JSON array of all entities, which can be checked without it."""
+
     def __init__(self, data: Data) -> None:
         self.data = data
 

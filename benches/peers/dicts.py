@@ -16,6 +16,7 @@ from benches.peers.base import Keyed, write_synced
 
 class Json(Keyed):
     modules = ("json",)
+    writes_json = True
     lookups: dict[Any, list[Row]]
 
     def __init__(self, data: Data) -> None:

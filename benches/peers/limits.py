@@ -15,10 +15,11 @@ class Bytes(Peer):
     """The bytes of all entities, as compact JSON with one on each line."""
 
     packages = ("orjson",)
+    writes_json = True
 
     def __init__(self, data: Data) -> None:
         super().__init__(data)
-        self.content = b""
+        self.content: bytes | bytearray = b""
         self.held: list[Row] = []
         self.size = 0
 
@@ -37,7 +38,7 @@ class Bytes(Peer):
             content += orjson.dumps(item)
             self.size += 1
         content += b"\n]\n"
-        self.content = bytes(content)
+        self.content = content
 
     def stream(self, rows: Iterable[Row]) -> Iterable[Row]:
         return rows
@@ -56,6 +57,7 @@ class Disk(Bytes):
         write_synced(path, self.content)
 
     def load(self, path: Path) -> None:
+        self.content = b""  # ten million entities are not held twice
         self.content = path.read_bytes()
 
 

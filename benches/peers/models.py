@@ -28,6 +28,8 @@ class Models(Keyed):
 
 
 class Pydantic(Models):
+    writes_json = True
+
     def add(self, items: Iterable[Any]) -> None:
         """Keeps each as what a dump and a load give back: a copy that is sure to survive."""
         read = self.data.model.__pydantic_validator__.validate_json

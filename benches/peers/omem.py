@@ -19,6 +19,7 @@ if _omem.DEBUG_BUILD:
 class Omem(Peer):
     modules = ("omem",)
     packages = ("omem-rs", "pydantic", "pydantic-core", "orjson", "faiss-cpu", "numpy")
+    writes_json = True
 
     def __init__(self, data: Data) -> None:
         super().__init__(data)

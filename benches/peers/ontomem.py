@@ -21,6 +21,7 @@ class FreeEmbeddings(Embedder, Embeddings):
 class Ontomem(Peer):
     modules = ("ontomem",)
     packages = ("ontomem", "langchain", "langchain-community", "pydantic", "faiss-cpu")
+    writes_json = True
 
     def __init__(self, data: Data) -> None:
         super().__init__(data)

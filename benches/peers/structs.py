@@ -16,6 +16,7 @@ from benches.shapes import struct_of
 class Msgspec(Keyed):
     modules = ("msgspec",)
     packages = ("msgspec",)
+    writes_json = True
 
     def __init__(self, data: Data) -> None:
         super().__init__(data)

@@ -40,9 +40,11 @@ class Case:
     sample: Callable[[Any, Any], float]
     unit: str = "s"
     fresh: bool = False
-    """Each sample needs a process that has done nothing else."""
+    """Each sample needs a process that has done nothing but answer the fresh cases before it."""
     alone: bool = False
     """The value is no time, so that it needs neither warm-up nor partner."""
+    bare: bool = False
+    """It needs no entities at hand."""
 
     @property
     def id(self) -> str:
@@ -53,14 +55,19 @@ _CASES: dict[str, Case] = {}
 
 
 def case(
-    title: str, *verbs: str, unit: str = "s", fresh: bool = False, alone: bool = False
+    title: str,
+    *verbs: str,
+    unit: str = "s",
+    fresh: bool = False,
+    alone: bool = False,
+    bare: bool = False,
 ) -> Callable[[Callable[[Any, Any], float]], Callable[[Any, Any], float]]:
     """Make a function a case of its file's question; a peer needs these verbs to be asked."""
 
     def register(sample: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
         question = sample.__module__.rpartition(".")[2]
         name = sample.__name__
-        made = Case(question, name, title, verbs, sample, unit, fresh, alone)
+        made = Case(question, name, title, verbs, sample, unit, fresh, alone, bare)
         _CASES[made.id] = made
         return sample
 

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
 from typing import Any
 
+from benches.fresh import fresh_load
 from benches.questions import case
 from benches.trial import Trial
 
@@ -18,19 +16,7 @@ WHY = {
 }
 
 
-def pause() -> float:
-    """Milliseconds of one full collection, the median of five."""
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        gc.collect()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e3
-
-
 @case("pause added", "load", "get", "fill", unit="ms", fresh=True, alone=True)
 def added(peer: Any, trial: Trial) -> float:
-    before = pause()
-    peer.load(trial.path)
-    trial.expect(peer.get(trial.middle_key) is not None, "the entity was not found")
-    return max(0.0, pause() - before)
+    load = fresh_load(peer, trial)
+    return max(0.0, load.pause_held - load.pause_before)

@@ -19,7 +19,7 @@ COUNT = 1_000
 
 @case("one entity", "load", "get", "fill", unit="µs")
 def one(peer: Any, trial: Trial) -> float:
-    peer.load(trial.saved())
+    trial.loaded()
     dice = random.Random(3)
     places = [dice.randrange(len(trial.rows)) for _ in range(COUNT)]
     keys = [trial.rows[at][trial.data.key] for at in places]

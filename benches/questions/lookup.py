@@ -18,7 +18,7 @@ COUNT = 1_000
 
 @case("create the lookup", "create_lookup", "fill")
 def create(peer: Any, trial: Trial) -> float:
-    peer.load(trial.saved())
+    trial.loaded()
     seconds = trial.clock(lambda: peer.create_lookup("email"))
     row = next(row for row in trial.rows if row["email"])
     found = peer.lookup(row["email"])
@@ -28,7 +28,7 @@ def create(peer: Any, trial: Trial) -> float:
 
 @case("one value", "create_lookup", "lookup", unit="µs")
 def one(peer: Any, trial: Trial) -> float:
-    peer.load(trial.saved())
+    trial.loaded()
     peer.create_lookup("email")
     dice = random.Random(3)
     known = [row for row in trial.rows if row["email"]]

@@ -25,7 +25,7 @@ _CODE = (
 )
 
 
-@case("import", "import", unit="ms")
+@case("import", "import", unit="ms", bare=True)
 def cold(peer: Any, trial: Trial) -> float:
     name = peer.modules[0]
     code = _CODE.format(name, name)
