@@ -79,7 +79,7 @@ $(BENCH)/built: $(BENCH)/tools pyproject.toml $(RUST) $(shell find python -name 
 bench: $(BENCH)/built ## the quick benchmark suite against all peers, under five minutes
 	$(BENCH)/bin/python -m benches quick $(ARGS)
 
-bench-full: $(BENCH)/built ## up to ten million entities; hours, 20 GB of memory and disk
+bench-full: $(BENCH)/built ## up to ten million entities: an hour, 16 GB of memory, 30 GB of disk
 	$(BENCH)/bin/python -m benches full $(ARGS)
 
 bench-docs: $(BENCH)/built ## write docs/benchmarks.md and the README's table from the newest run

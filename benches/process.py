@@ -21,6 +21,10 @@ RESERVE = 0.06
 """The part of the machine's memory that must stay free, or the largest process is ended."""
 
 
+POLL = 0.25
+"""Seconds between two looks at the memory while an answer is waited for."""
+
+
 class GoneError(Exception):
     """A peer has no answer: its process was ended or ended itself."""
 
@@ -69,7 +73,7 @@ class Worker:
         end = time.monotonic() + patience
         with selectors.DefaultSelector() as ready:
             ready.register(self.process.stdout, selectors.EVENT_READ)
-            while not ready.select(0.25):
+            while not ready.select(POLL):
                 memory = psutil.virtual_memory()
                 if memory.available < RESERVE * memory.total:
                     raise MemoryShortError

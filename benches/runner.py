@@ -57,12 +57,13 @@ class Runner:
 
     def _block(self, block: Block, end: float, place: str) -> None:
         wanted = [case for case in self.cases.values() if block.wants(case)]
-        # omem's process is the second of every pair; its own turn asks what no peer was asked.
-        peers = [*(entry.name for entry in self.peers if block.asks(entry.name)), "omem"]
+        # The limits first, so that no slow peer takes their time. omem's process is the second of
+        # every pair; its own turn asks what no peer was asked.
+        by_use = sorted(self.peers, key=lambda entry: not entry.limit)
+        peers = [*(entry.name for entry in by_use if block.asks(entry.name)), "omem"]
         entities = any(not case.bare for case in wanted)
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            cut_off = self.suite.cut_off
-            desk = Desk(block.kind, block.size, Path(folder), cut_off, entities=entities)
+            desk = Desk(block.kind, block.size, Path(folder), block.cut_off, entities=entities)
             try:
                 for at, peer in enumerate(peers):
                     where = f"{block.size:,} {block.kind}: {peer}"

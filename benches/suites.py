@@ -24,6 +24,8 @@ class Block:
     rounds: int = 5
     budget: float = 1.5
     """Seconds after which a peer gets no further round of a case."""
+    cut_off: float = 6
+    """Seconds after which one sample is given up."""
     minutes: float = 0
     """What these data may take of a suite that has a time; 0: what they need."""
 
@@ -43,8 +45,6 @@ class Suite:
 
     name: str
     blocks: tuple[Block, ...]
-    cut_off: float
-    """Seconds after which one sample is given up."""
 
     def narrowed(
         self,
@@ -82,6 +82,8 @@ class Suite:
             blocks = [replace(block, rounds=rounds) for block in blocks]
         if budget is not None:
             blocks = [replace(block, budget=budget) for block in blocks]
+        if cut_off is not None:
+            blocks = [replace(block, cut_off=cut_off) for block in blocks]
         blocks = [block for block in blocks if block.ask]
         if minutes is not None:
             weights = [block.minutes or 1 for block in blocks]
@@ -89,11 +91,7 @@ class Suite:
                 replace(block, minutes=minutes * weight / sum(weights))
                 for block, weight in zip(blocks, weights, strict=True)
             ]
-        return replace(
-            self,
-            blocks=tuple(blocks),
-            cut_off=self.cut_off if cut_off is None else cut_off,
-        )
+        return replace(self, blocks=tuple(blocks))
 
 
 LOADS = ("load/first_get", "load/all_items")
@@ -102,11 +100,11 @@ SHAPES = ("ascii", "multilingual", "validated", "wide", "deep", "long", "airport
 CODECS = ("ontomem", "pydantic", "msgspec", "disk")
 
 
-def _shapes(megabytes: float, rounds: int, budget: float) -> tuple[Block, ...]:
-    return tuple(
-        Block(kind, int(megabytes * 1e6 / KINDS[kind].bytes), BASIC, CODECS, rounds, budget)
-        for kind in SHAPES
-    )
+def _shapes(megabytes: float, rounds: int, budget: float, cut_off: float) -> list[Block]:
+    sizes = {kind: int(megabytes * 1e6 / KINDS[kind].bytes) for kind in SHAPES}
+    return [
+        Block(kind, size, BASIC, CODECS, rounds, budget, cut_off) for kind, size in sizes.items()
+    ]
 
 
 QUICK = Suite(
@@ -121,33 +119,41 @@ QUICK = Suite(
         ),
         Block("profiles", 10_000, ("add", "merge", *VECTORS), rounds=4, budget=0.8),
         *(Block("profiles", n, (*BASIC, "add"), CODECS, 3, 1.0) for n in (1_000, 3_000)),
-        *_shapes(2.5, 3, 0.6),
+        *_shapes(2.5, 3, 0.6, 6),
     ),
-    cut_off=6,
 )
-_GROWTH = tuple(10 ** (n // 2) * (3 if n % 2 else 1) for n in range(6, 12))
+
+
+def _full(size: int, *ask: str, minutes: float, rounds: int = 5, cut_off: float = 60) -> Block:
+    """One set of profiles for every peer. Small ones come first: who is cut off there is not asked
+    about more of the same."""
+    return Block("profiles", size, ask, None, rounds, 60, cut_off, minutes)
+
+
 FULL = Suite(
     "full",
     (
-        Block("profiles", 200_000, ("add", "merge", *ON_ENTITIES, "startup"), None, 11, 60),
-        Block("profiles", 1_000_000, ("add/new", "add/duplicates_50", *ON_ENTITIES), None, 5, 60),
-        Block("profiles", 50_000, VECTORS, None, 5, 60),
-        Block("profiles", 100_000, VECTORS, None, 5, 60),
-        *(Block("profiles", n, (*BASIC, "add"), None, 5, 30) for n in _GROWTH),
-        *_shapes(100, 5, 30),
+        _full(1_000, *BASIC, "add", "startup", minutes=1),
+        _full(3_000, *BASIC, "add", minutes=1),
+        _full(10_000, *BASIC, "add", minutes=1),
+        _full(30_000, *BASIC, "add", "merge", minutes=2.5),
+        _full(100_000, *BASIC, "add", minutes=2.5, cut_off=20),
+        _full(50_000, *VECTORS, minutes=2, cut_off=20),
+        _full(200_000, "add/new", "add/duplicates_50", *ON_ENTITIES, minutes=12, rounds=11),
+        _full(1_000_000, "add/new", *ON_ENTITIES, minutes=16),
         *(
-            Block("profiles", n, STREAMED, ("disk",), 3, 300)
-            for n in (100_000, 1_000_000, 10_000_000)
+            Block("profiles", size, STREAMED, ("disk",), 3, 60, 120, minutes)
+            for size, minutes in ((100_000, 0.4), (1_000_000, 1.2), (10_000_000, 5.4))
         ),
+        *(replace(block, minutes=0.6) for block in _shapes(50, 5, 30, 20)),
+        _full(100_000, *VECTORS, minutes=2.2, cut_off=20),
     ),
-    cut_off=120,
 )
 TINY = Suite(
     "tiny",
     (
-        Block("profiles", 200, ("add", "merge", *ON_ENTITIES, *VECTORS, *STREAMED), None, 1, 5),
-        Block("wide", 50, ("dump/fresh", "load/first_get", "memory/held"), None, 1, 5),
+        Block("profiles", 200, ("add", "merge", *ON_ENTITIES, *VECTORS, *STREAMED), None, 1, 5, 30),
+        Block("wide", 50, ("dump/fresh", "load/first_get", "memory/held"), None, 1, 5, 30),
     ),
-    cut_off=30,
 )
 SUITES = {suite.name: suite for suite in (QUICK, FULL, TINY)}

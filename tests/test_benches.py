@@ -5,18 +5,24 @@ No time is asserted. A wrong answer of a peer, and above all of omem, fails here
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benches import compare, pages, plots, report
+from benches import compare, pages, plots, process, report
 from benches.data import KINDS, Data
 from benches.peers import ENTRIES, NAMED
+from benches.process import Desk, GoneError
 from benches.questions import ORDER, cases, explanation, heading
 from benches.results import Result, Run
-from benches.suites import BASIC, SUITES
+from benches.runner import Runner
+from benches.suites import BASIC, SUITES, Block, Suite
 from benches.trial import Trial, WrongAnswerError
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +76,105 @@ def test_omem_answers_everything() -> None:
 def test_data_are_the_same_every_time() -> None:
     for kind in set(KINDS) - {"cities"}:  # real ones take seconds to read
         assert Data(kind, 5).rows == Data(kind, 5).rows
+
+
+def desk(folder: Path, cut_off: float = 20) -> Desk:
+    return Desk("profiles", 500, folder, cut_off, entities=True)
+
+
+def test_clocked_work_that_takes_too_long_is_cut_off(tmp_path: Path) -> None:
+    asked = desk(tmp_path, cut_off=1e-5)
+    with pytest.raises(GoneError, match="more than 1e-05 s") as gone:
+        asked.ask("json", "load/all_items")
+    assert (gone.value.peer, gone.value.status) == ("json", "cut off")
+
+
+def test_a_process_that_dies_is_told_and_another_one_takes_its_place(tmp_path: Path) -> None:
+    asked = desk(tmp_path)
+    try:
+        first = asked.worker("json")
+        os.kill(first.process.pid, signal.SIGKILL)
+        with pytest.raises(GoneError, match="SIGKILL") as gone:
+            asked.ask("json", "load/all_items")
+        assert gone.value.status == "died"
+        assert asked.ask("json", "load/all_items")["value"] > 0
+    finally:
+        asked.close()
+
+
+def test_the_largest_process_is_ended_when_memory_gets_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = desk(tmp_path)
+    try:
+        asked.worker("json")
+        asked.worker("omem")  # NumPy, FAISS and Pydantic: it is the larger one
+        monkeypatch.setattr(process, "RESERVE", 1.1)
+        monkeypatch.setattr(process, "POLL", 0.0)
+        with pytest.raises(GoneError, match="out of memory") as gone:
+            asked.ask("json", "load/all_items")
+        assert (gone.value.peer, gone.value.status) == ("omem", "died")
+        assert asked.workers == {}
+    finally:
+        asked.close()
+
+
+def test_a_run_without_time_leaves_out(tmp_path: Path) -> None:
+    block = replace(Block("profiles", 50, ("dump/fresh",), ("json",)), minutes=1e-9)
+    runner = Runner(Suite("x", (block,)), [NAMED["json"]], tmp_path, lambda what: None)
+    runner.run()
+    assert {(r.peer, r.status) for r in runner.results()} == {
+        ("json", "left out"),
+        ("omem", "left out"),
+    }
+    text = report.question(made_run(runner.results()), "dump")
+    assert "| json, dicts | left out |" in text
+
+
+def test_peers_go_on_without_omem_and_the_rest_of_a_size_without_a_peer(tmp_path: Path) -> None:
+    """Both processes end in the first case; a larger size does not ask for it again."""
+    blocks = tuple(
+        Block("profiles", n, ("dump/fresh", "get/one"), ("json",), 1, cut_off=cut_off)
+        for n, cut_off in ((50, 1e-7), (60, 20.0))
+    )
+    runner = Runner(Suite("x", blocks), [NAMED["json"]], tmp_path, lambda what: None)
+    runner.run()
+    found = {(r.size, r.case, r.peer): (r.status, r.note) for r in runner.results()}
+    assert {status for status, _ in found.values()} == {"cut off"}
+    assert found[60, "get/one", "json"][1] == "already at 50"
+    assert len(found) == 8
+
+
+def test_an_interrupted_run_leaves_what_it_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benches", "quick", "--sizes", "1000", "--data", "profiles"]
+    command += ["--peers", "orjson", "json", "--out", str(tmp_path)]
+    file = tmp_path / "run.json"
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as running:
+        end = time.monotonic() + 60
+        while not file.exists() and running.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 130
+    run = Run.load(file)
+    assert run.results and run.unfinished.startswith("1,000 profiles: ")
+    assert "**Unfinished**" in report.facts(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sizes", "0"], "0 is no whole number from 1 up"),
+        (["--sizes", "many"], "many is no whole number from 1 up"),
+        (["--minutes", "-1"], "-1 is no number greater than 0"),
+        (["--questions", "speed"], "invalid choice: 'speed'"),
+        (["--peers", "redis"], "invalid choice: 'redis'"),
+        (["quick", "--data", "wide", "--questions", "search"], "asks nothing of what was chosen"),
+    ],
+)
+def test_wrong_options_are_told(arguments: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "benches", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_run_from_the_command_line(tmp_path: Path) -> None:
