@@ -468,8 +468,9 @@ def test_ctrl_c_at_any_moment_leaves_a_memory_that_works(tmp_path: Path) -> None
         signal.signal(signal.SIGINT, handler)
         threading.Thread(target=pester, daemon=True).start()
         interrupted = done = 0
-        end = time.monotonic() + 4
-        while time.monotonic() < end:
+        begin = time.monotonic()
+        # On a busy machine it takes longer until enough has happened.
+        while (past := time.monotonic() - begin) < 4 or (min(interrupted, done) <= 100 and past < 40):
             number = interrupted + done
             try:
                 armed = True

@@ -210,6 +210,7 @@ class Store:
         restore: Callable[[bytes], BaseModel],
         all_records: bool = False,
         skip: bool = False,
+        replace: bool = False,
         progress: _Report = None,
     ) -> Loaded: ...
     def prepare(self, loaded: Loaded, strategy: str, lists: str) -> tuple[Prepared, int]: ...

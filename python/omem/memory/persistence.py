@@ -120,7 +120,12 @@ class Persistence(Search[T]):
             if data is None:
                 raise FolderNotFoundError(f"there is no {DATA} in {path}; dump() writes one")
             loaded, restorer = self._read(
-                data, on_error=on_error, unknown=unknown, migrate=migrate, progress=progress
+                data,
+                replace=True,
+                on_error=on_error,
+                unknown=unknown,
+                migrate=migrate,
+                progress=progress,
             )
             if verify:
                 _verify(path / DATA, (loaded.size, loaded.checksum), found)
@@ -208,7 +213,12 @@ class Persistence(Search[T]):
         path = Path(file_path)
         with self._lock:
             loaded, restorer = self._read(
-                path, on_error=on_error, unknown=unknown, migrate=migrate, progress=progress
+                path,
+                replace=mode == "replace",
+                on_error=on_error,
+                unknown=unknown,
+                migrate=migrate,
+                progress=progress,
             )
             if mode == "merge":
                 batch = loaded.batch()
@@ -261,6 +271,7 @@ class Persistence(Search[T]):
         self,
         path: Path,
         *,
+        replace: bool,
         on_error: OnError,
         unknown: Unknown,
         migrate: Migrate | None,
@@ -276,6 +287,7 @@ class Persistence(Search[T]):
             restorer,
             all_records=migrate is not None,
             skip=on_error == "skip",
+            replace=replace,
             progress=reporter(progress),
         )
         return loaded, restorer

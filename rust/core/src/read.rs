@@ -22,7 +22,9 @@ use crate::error::{Error, Fault, Progress, Result};
 use crate::file::Digest;
 use crate::key::KeyPlan;
 use crate::plan::Plan;
+use crate::store::Store;
 use judge::Judge;
+use lines::Read;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -71,17 +73,43 @@ pub fn read(
 ) -> Result<Loaded> {
     let source = Source::open(path)?;
     let judge = Judge { plan, key };
-    // Where the layout turns out to be another one, reading begins again, progress does not.
-    let mut most = (0, 0);
-    let mut report = |bytes: u64, records: u64| {
-        most = (bytes.max(most.0), records.max(most.1));
-        progress(most.0, most.1)
-    };
-    let loaded = match lines::read(&source, &judge, &mut report)? {
-        Some(loaded) => loaded,
+    let mut report = rising(progress);
+    let loaded = match lines::read::<Loaded>(&source, &judge, &mut report)? {
+        Some(Read { sink, lines, digest }) => Loaded { records: lines, digest, ..sink },
         None => array::read(&source, &judge, skip, &mut report)?,
     };
     if report(loaded.digest.bytes, loaded.records) { Ok(loaded) } else { Err(Error::Interrupted) }
+}
+
+/// Reads the records of a file straight into a store, part by part, or gives what [`read`] gives:
+/// for another layout than ours, for records that Pydantic must judge or that share a key.
+///
+/// # Errors
+/// As [`read`].
+pub fn store(
+    path: &Path,
+    plan: &Plan,
+    key: &KeyPlan,
+    skip: bool,
+    progress: &mut Progress,
+) -> Result<std::result::Result<(Store, Digest), Loaded>> {
+    let source = Source::open(path)?;
+    let judge = Judge { plan, key: Some(key) };
+    let mut report = rising(progress);
+    match lines::read::<Store>(&source, &judge, &mut report)? {
+        Some(Read { sink, lines, digest }) if report(digest.bytes, lines) => Ok(Ok((sink, digest))),
+        Some(_) => Err(Error::Interrupted),
+        None => read(path, plan, Some(key), skip, &mut report).map(Err),
+    }
+}
+
+/// Progress that does not begin again where reading does.
+fn rising(progress: &mut Progress) -> impl FnMut(u64, u64) -> bool {
+    let mut most = (0, 0);
+    move |bytes, records| {
+        most = (bytes.max(most.0), records.max(most.1));
+        progress(most.0, most.1)
+    }
 }
 
 /// Counts the records of a file and lists what is wrong, without keeping anything in memory.

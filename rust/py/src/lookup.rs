@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use omem_core::key::{self, KeyFault, KeyPlan, KeyText};
 use omem_core::store::Column;
-use omem_core::{Batch, Changes};
+use omem_core::{Batch, Changes, Snapshot};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 
@@ -45,6 +45,19 @@ impl Lookup {
             column.end().map_err(to_py)?;
         }
         Ok(column)
+    }
+
+    /// The values of all entities of a snapshot.
+    ///
+    /// # Errors
+    /// As [`Lookup::column`].
+    pub fn column_of(
+        &self,
+        schema: &Schema,
+        py: Python<'_>,
+        entities: &Snapshot,
+    ) -> PyResult<Column> {
+        self.column(schema, py, entities.iter().map(|entry| entry.record))
     }
 
     /// Takes the values from the bytes of a record; false where the bytes do not tell.
@@ -162,6 +175,19 @@ impl Store {
             let records = changes.items().map(|item| changes.bytes(item.record));
             let column = lookup.column(self.schema.get(), py, records)?;
             changes.columns.push(column);
+        }
+        Ok(())
+    }
+
+    /// Creates in a store all the lookups of this one.
+    ///
+    /// # Errors
+    /// As [`Lookup::column`].
+    pub fn copy_lookups(&self, py: Python<'_>, fresh: &mut omem_core::Store) -> PyResult<()> {
+        for lookup in self.lookups() {
+            let entities = fresh.snapshot().map_err(to_py)?;
+            let column = lookup.column_of(self.schema.get(), py, &entities)?;
+            fresh.create_lookup(&lookup.name, &column).map_err(to_py)?;
         }
         Ok(())
     }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use omem_core::error::Fault;
+use omem_core::error::{Fault, Progress};
 use omem_core::key::{self, KeyText};
 use omem_core::read::{self, Doubtful};
-use omem_core::{Batch, Node, Plan, Span};
+use omem_core::{Batch, Node, Plan, Span, Store};
 use pyo3::exceptions::{
     PyException, PyMemoryError, PyRecursionError, PyRuntimeError, PyValueError,
 };
@@ -21,10 +21,17 @@ use crate::schema::Schema;
 use crate::slow::{self, Lossy};
 use crate::snapshot::checksum;
 
+/// What the records of a file were read into.
+pub enum Records {
+    /// All of them, each with a key of its own.
+    Store(Store),
+    Batch(Batch),
+}
+
 /// The records of a file, all canonical and keyed.
 #[pyclass(frozen, module = "omem._omem")]
 pub struct Loaded {
-    batch: Mutex<Option<Batch>>,
+    found: Mutex<Option<Records>>,
     /// How many records the file has, bad ones included.
     #[pyo3(get)]
     records: u64,
@@ -41,17 +48,20 @@ pub struct Loaded {
 
 impl Loaded {
     /// Takes the records out.
-    pub fn take(&self) -> PyResult<Batch> {
-        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.take().ok_or_else(|| PyRuntimeError::new_err("these records were used already"))
+    pub fn take(&self) -> PyResult<Records> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.take().ok_or_else(|| PyRuntimeError::new_err("these records were used already"))
     }
 }
 
 #[pymethods]
 impl Loaded {
-    /// The records as a batch, to be merged.
+    /// The records as a batch, to be merged; they must not have been read to `replace`.
     fn batch(&self) -> PyResult<crate::batch::Batch> {
-        self.take().map(crate::batch::Batch::new)
+        match self.take()? {
+            Records::Batch(batch) => Ok(crate::batch::Batch::new(batch)),
+            Records::Store(_) => Err(PyRuntimeError::new_err("these records were read to replace")),
+        }
     }
 }
 
@@ -63,6 +73,8 @@ pub struct Options<'a, 'py> {
     pub all: bool,
     /// Whether bad records are left out.
     pub skip: bool,
+    /// Whether the records are to replace those of a store, and not to be merged with them.
+    pub replace: bool,
     /// Told of bytes and records read.
     pub progress: Option<&'a Bound<'py, PyAny>>,
 }
@@ -84,10 +96,25 @@ pub fn read(
         KeySpec::Fields(plan) if !options.all => Some(plan),
         _ => None,
     };
+    let covered = plan.model().is_some_and(|model| model.covered);
+    let straight = plan_of_key.filter(|_| options.replace && covered);
     let skip = options.skip;
-    let loaded = detached(py, options.progress, |report| {
-        read::read(&path, plan, plan_of_key, skip, report)
-    })?;
+    let read = |report: &mut Progress| match straight {
+        Some(key) => read::store(&path, plan, key, skip, report),
+        None => read::read(&path, plan, plan_of_key, skip, report).map(Err),
+    };
+    let loaded = match detached(py, options.progress, read)? {
+        Err(loaded) => loaded,
+        Ok((store, digest)) => {
+            return Ok(Loaded {
+                records: store.len() as u64,
+                found: Mutex::new(Some(Records::Store(store))),
+                size: digest.bytes,
+                checksum: checksum(digest.checksum),
+                skipped: Vec::new(),
+            });
+        }
+    };
     let records = loaded.records;
     let mut settling = Settling {
         py,
@@ -120,7 +147,7 @@ pub fn read(
     }
     skipped.sort_by_key(|fault| fault.2);
     Ok(Loaded {
-        batch: Mutex::new(Some(batch)),
+        found: Mutex::new(Some(Records::Batch(batch))),
         records,
         size: loaded.digest.bytes,
         checksum: checksum(loaded.digest.checksum),
@@ -295,7 +322,7 @@ pub fn is_of_record(py: Python<'_>, error: &PyErr) -> bool {
 pub fn survey(py: Python<'_>, path: PathBuf) -> PyResult<Loaded> {
     let found = detached(py, None, |report| read::survey(&path, report))?;
     Ok(Loaded {
-        batch: Mutex::new(None),
+        found: Mutex::new(None),
         records: found.records,
         size: found.digest.bytes,
         checksum: checksum(found.digest.checksum),

@@ -21,7 +21,7 @@ use crate::fold::strategy_of;
 use crate::keys::{KeySpec, key_from_text, key_to_text};
 use crate::ledger::Rollback;
 use crate::lookup::{Lookup, Lookups};
-use crate::read::{self, Loaded};
+use crate::read::{self, Loaded, Records};
 use crate::schema::Schema;
 use crate::slow::Lossy;
 use crate::snapshot::Snapshot;
@@ -374,7 +374,8 @@ impl Store {
     }
 
     /// Reads the records of a file; nothing is stored yet.
-    #[pyo3(signature = (path, restore, all_records=false, skip=false, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "as many as `load` has")]
+    #[pyo3(signature = (path, restore, all_records=false, skip=false, replace=false, progress=None))]
     fn read(
         &self,
         py: Python<'_>,
@@ -382,9 +383,10 @@ impl Store {
         restore: &Bound<'_, PyAny>,
         all_records: bool,
         skip: bool,
+        replace: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Loaded> {
-        let options = read::Options { restore, all: all_records, skip, progress };
+        let options = read::Options { restore, all: all_records, skip, replace, progress };
         read::read(py, self.schema.get(), &self.key, path, &options)
     }
 
@@ -397,9 +399,16 @@ impl Store {
         strategy: &str,
         lists: &str,
     ) -> PyResult<(Prepared, usize)> {
-        let batch = loaded.take()?;
-        let strategy = strategy_of(strategy, lists)?;
         let current = Arc::clone(&self.lock());
+        let batch = match loaded.take()? {
+            Records::Store(mut store) => {
+                self.copy_lookups(py, &mut store)?;
+                let store = store.succeeding(&current);
+                return Ok((Prepared(Mutex::new(Some(store))), 0));
+            }
+            Records::Batch(batch) => batch,
+        };
+        let strategy = strategy_of(strategy, lists)?;
         let insertion = self.insertion(py, batch)?;
         let built = py.detach(|| current.prepare(insertion)).map_err(to_py)?;
         let (store, merged) = match built {
@@ -492,10 +501,8 @@ impl Store {
         spec: KeySpec,
         each: bool,
     ) -> PyResult<()> {
-        let snapshot = self.core_snapshot()?;
         let lookup = Lookup { name, spec, each };
-        let records = snapshot.iter().map(|entry| entry.record);
-        let column = lookup.column(self.schema.get(), py, records)?;
+        let column = lookup.column_of(self.schema.get(), py, &self.core_snapshot()?)?;
         self.mutate(|store| store.create_lookup(&lookup.name, &column)).map_err(to_py)?;
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(lookup));
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A canonical record holds no newline, so that each line is a record and its comma. A thread
 //! claims the next part, reads it into a chunk of its own, checks its lines while they are in
-//! the cache, and hands it in; parts are put together in order. Whatever is not laid out like
+//! the cache, and hands it in; a [`Sink`] takes the parts in order. Whatever is not laid out like
 //! this is left to [`super::array`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use crate::error::{Error, Progress, Result, reserve};
 use crate::file::Digest;
 use crate::json::compact::compact;
 use crate::json::scan::validate;
+use crate::store::{Changes, Store};
 
 const BEGIN: &[u8] = b"[\n";
 const BETWEEN: &[u8] = b",\n";
@@ -28,12 +29,26 @@ const END: &[u8] = b"\n]\n";
 /// 54 ms then, in small pages in 84 ms; parts of 16 MB are too few for two threads.
 const PART: u64 = if cfg!(test) { 100 } else { 4 << 20 };
 
+/// What the parts of a file become.
+pub(super) trait Sink: Default + Send {
+    /// Takes the next part, which begins at line and offset `at` of the file; false where it is
+    /// not to be had in this way. `share` tells how much of the file is taken with it, up to 1.
+    fn take(&mut self, part: Part, at: (u64, u64), share: f64) -> Result<bool>;
+}
+
+/// What was read of a file.
+pub(super) struct Read<S> {
+    pub sink: S,
+    pub lines: u64,
+    pub digest: Digest,
+}
+
 /// Reads a file in our layout, or says `None`.
-pub(super) fn read(
+pub(super) fn read<S: Sink>(
     source: &Source,
     judge: &Judge,
     progress: &mut Progress,
-) -> Result<Option<Loaded>> {
+) -> Result<Option<Read<S>>> {
     let Some(body) = frame(source)? else {
         return Ok(None);
     };
@@ -42,7 +57,7 @@ pub(super) fn read(
         judge,
         body,
         cursor: Mutex::new((0, BEGIN.len() as u64)),
-        parts: Mutex::new(Parts::default()),
+        parts: Mutex::new(Parts::<S>::default()),
         stop: Mutex::new(None),
         stopped: AtomicBool::new(false),
         done: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -60,12 +75,11 @@ pub(super) fn read(
         Some(Stop::Error(error)) => return Err(error),
         None => {}
     }
-    let Parts { mut loaded, mut hash, lines, .. } =
+    let Parts { sink, mut hash, lines, .. } =
         reader.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
     hash.update(END);
-    loaded.records = lines;
-    loaded.digest = Digest { bytes: source.size, checksum: hash.digest() };
-    Ok(Some(loaded))
+    let digest = Digest { bytes: source.size, checksum: hash.digest() };
+    Ok(Some(Read { sink, lines, digest }))
 }
 
 /// Where the lines of the file end, if it looks like our layout.
@@ -89,14 +103,14 @@ enum Stop {
     Error(Error),
 }
 
-struct Reader<'a> {
+struct Reader<'a, S> {
     source: &'a Source,
     judge: &'a Judge<'a>,
     /// Where the lines end.
     body: u64,
     /// The number of the next part, and where it begins.
     cursor: Mutex<(usize, u64)>,
-    parts: Mutex<Parts>,
+    parts: Mutex<Parts<S>>,
     stop: Mutex<Option<Stop>>,
     stopped: AtomicBool,
     /// Bytes and records, for progress.
@@ -105,16 +119,18 @@ struct Reader<'a> {
 
 /// One range of the file.
 #[derive(Default)]
-struct Part {
-    bytes: Bytes,
-    keys: Vec<u8>,
-    items: Vec<Item>,
+pub(super) struct Part {
+    pub bytes: Bytes,
+    /// The keys that are built.
+    pub keys: Vec<u8>,
+    /// Their spans count the bytes as chunk 0 and the keys as chunk 1.
+    pub items: Vec<Item>,
     /// Index of the item, line in the part, offset in the part.
-    doubtful: Vec<(usize, u64, u64)>,
-    lines: u64,
+    pub doubtful: Vec<(usize, u64, u64)>,
+    pub lines: u64,
 }
 
-impl Reader<'_> {
+impl<S: Sink> Reader<'_, S> {
     fn work(&self, mut progress: impl FnMut(u64, u64) -> bool) {
         while !self.stopped.load(Ordering::Relaxed) {
             let step = self.claim().and_then(|claimed| match claimed {
@@ -126,7 +142,9 @@ impl Reader<'_> {
                     let bytes = self.done.0.fetch_add(to - from, Ordering::Relaxed) + to - from;
                     let more = part.items.len() as u64;
                     let records = self.done.1.fetch_add(more, Ordering::Relaxed) + more;
-                    lock(&self.parts).add(number, from, part)?;
+                    if !lock(&self.parts).add(number, from, part, self.body)? {
+                        return Err(Stop::Surprise);
+                    }
                     if progress(bytes, records) { Ok(true) } else { Err(Error::Interrupted.into()) }
                 }
             });
@@ -255,31 +273,39 @@ impl Reader<'_> {
     }
 }
 
-/// The parts that were handed in, put together in order.
+/// The parts that were handed in, on their way into the sink in order.
 #[derive(Default)]
-struct Parts {
+struct Parts<S> {
     next: usize,
     lines: u64,
     waiting: Vec<(usize, u64, Part)>,
     hash: Box<Xxh3Default>,
-    loaded: Loaded,
+    sink: S,
 }
 
-impl Parts {
-    fn add(&mut self, number: usize, from: u64, part: Part) -> Result<()> {
+impl<S: Sink> Parts<S> {
+    fn add(&mut self, number: usize, from: u64, part: Part, body: u64) -> Result<bool> {
         reserve(&mut self.waiting, 1)?;
         self.waiting.push((number, from, part));
         while let Some(index) = self.waiting.iter().position(|(number, ..)| *number == self.next) {
             let (_, from, part) = self.waiting.swap_remove(index);
-            self.append(from, part)?;
+            self.hash.update(&part.bytes);
+            let at = (self.lines, from);
+            let share = (from + part.bytes.len() as u64) as f64 / body as f64;
             self.next += 1;
+            self.lines += part.lines;
+            if !self.sink.take(part, at, share)? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
+}
 
-    fn append(&mut self, from: u64, part: Part) -> Result<()> {
-        self.hash.update(&part.bytes);
-        let Loaded { batch, doubtful, .. } = &mut self.loaded;
+/// Everything is taken, and what is doubtful is noted.
+impl Sink for Loaded {
+    fn take(&mut self, part: Part, (line, from): (u64, u64), _: f64) -> Result<bool> {
+        let Loaded { batch, doubtful, .. } = self;
         reserve(&mut batch.chunks, 2)?;
         let first = u32::try_from(batch.chunks.len()).unwrap_or(u32::MAX);
         if first.checked_add(KEYS).is_none() {
@@ -293,18 +319,37 @@ impl Parts {
             item
         }));
         reserve(doubtful, part.doubtful.len())?;
-        doubtful.extend(part.doubtful.iter().map(|&(item, line, at)| Doubtful {
+        doubtful.extend(part.doubtful.iter().map(|&(item, number, at)| Doubtful {
             item: items + item,
-            record: self.lines + line,
-            line: self.lines + line + 2,
+            record: line + number,
+            line: line + number + 2,
             at: from + at,
         }));
         batch.chunks.push(part.bytes);
         if !part.keys.is_empty() {
             batch.chunks.push(part.keys.into());
         }
-        self.lines += part.lines;
-        Ok(())
+        Ok(true)
+    }
+}
+
+/// Taken are entities with a key of their own that need no further look.
+impl Sink for Store {
+    fn take(&mut self, part: Part, _: (u64, u64), share: f64) -> Result<bool> {
+        if !part.doubtful.is_empty() {
+            return Ok(false);
+        }
+        let items = self.len() + part.items.len();
+        self.expect((items as f64 / share) as usize, part.items.len())?;
+        let mut chunks = Vec::new();
+        reserve(&mut chunks, 2)?;
+        chunks.push(part.bytes);
+        chunks.push(part.keys.into());
+        match self.apply(Changes { chunks, inserts: part.items, ..Changes::default() }) {
+            Ok(()) => Ok(true),
+            Err(Error::Duplicate { .. } | Error::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -89,6 +89,66 @@ fn our_own_layout() {
     }
 }
 
+/// What [`store`] makes of a text.
+fn load_store(text: &[u8], key: &KeyPlan) -> Result<std::result::Result<(Store, Digest), Loaded>> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text).unwrap();
+    let mut told = (0, 0);
+    let found = store(file.path(), &plan(), key, false, &mut |bytes, records| {
+        assert!(told.0 <= bytes && told.1 <= records, "progress goes back");
+        told = (bytes, records);
+        true
+    });
+    if found.is_ok() {
+        assert_eq!(told.0, text.len() as u64);
+    }
+    found
+}
+
+#[test]
+fn our_own_layout_goes_straight_into_a_store() {
+    let path = KeyPlan::Path(vec![0]);
+    let tuple = KeyPlan::Tuple(vec![path.clone()]);
+    for (count, key) in [(1, &path), (2, &path), (50, &path), (50, &tuple)] {
+        let (lines, text) = (lines(count), joined(&lines(count)));
+        let (store, digest) = load_store(&text, key).unwrap().unwrap();
+        let found: Vec<_> = store.snapshot().unwrap().iter().map(|e| e.record.to_vec()).collect();
+        assert_eq!(found, lines.iter().map(String::as_bytes).collect::<Vec<_>>());
+        for (number, line) in lines.iter().enumerate() {
+            let text = match key {
+                KeyPlan::Tuple(_) => format!("[\"{number}\"]"),
+                _ => format!("\"{number}\""),
+            };
+            assert_eq!(
+                store.get(text.as_bytes(), key::hash(text.as_bytes())),
+                Some(line.as_bytes())
+            );
+        }
+        assert_eq!(digest.checksum, xxhash_rust::xxh3::xxh3_64(&text));
+    }
+}
+
+#[test]
+fn what_no_store_can_take_is_read_like_anything_else() {
+    let path = KeyPlan::Path(vec![0]);
+    let sound = lines(50);
+    let spaced = format!("[ {} ]", sound.join(" ,"));
+    let mut twice = sound.clone();
+    twice.push(sound[3].clone());
+    let mut doubtful = sound.clone();
+    doubtful[40] = doubtful[40].replace("\"v\":", "\"w\":");
+    for (text, count) in [(spaced.into_bytes(), 50), (joined(&twice), 51), (joined(&doubtful), 50)]
+    {
+        let loaded = load_store(&text, &path).unwrap().unwrap_err();
+        assert_eq!(loaded.batch.items.len(), count);
+        assert_eq!(records(&loaded), records(&load(&text, false).unwrap()));
+    }
+    let broken =
+        String::from_utf8(joined(&sound)).unwrap().replace("\"n\":null}\n", "\"n\":nul}\n");
+    let broken = broken.into_bytes();
+    assert!(matches!(load_store(&broken, &path), Err(Error::Fault { .. })));
+}
+
 #[test]
 fn chunks_are_laid_out_as_the_file_is() {
     let text = joined(&lines(50));

@@ -172,6 +172,14 @@ impl Store {
         Ok(self)
     }
 
+    /// Makes this store, which has its lookups already, one that would replace the other.
+    #[must_use]
+    pub fn succeeding(mut self, other: &Store) -> Self {
+        self.tracker = other.tracker.is_some().then(Default::default);
+        self.changed_all();
+        self
+    }
+
     /// Whether the change fits.
     fn check(&self, changes: &Changes) -> Result<()> {
         changes.check()?;
@@ -215,10 +223,7 @@ impl Store {
         }
         let inserts = changes.inserts.len();
         self.slots.reserve(inserts)?;
-        let slots = &self.slots;
-        self.table
-            .try_reserve(inserts, |&slot| slots.get(slot).hash())
-            .map_err(|_| Error::OutOfMemory { bytes: inserts * size_of::<u32>() })?;
+        self.reserve_keys(inserts)?;
         let mut ready = Ready::default();
         reserve(&mut ready.moves, self.lookups.len())?;
         let first = self.slots.len();
@@ -352,7 +357,7 @@ impl Store {
             }
         }
         let first = self.slots.len() as u32;
-        changes.inserts.iter().for_each(|item| self.slots.push(Slot::new(item)));
+        self.slots.extend(changes.inserts.iter().map(Slot::new));
         for (lookup, moves) in self.lookups.iter_mut().zip(ready.moves) {
             lookup.commit(moves, self.slots.len());
         }

@@ -68,7 +68,7 @@ impl Store {
             let slot = *self.slots.get(old);
             let new = slots.len() as u32;
             numbers[old as usize] = new;
-            slots.push(slot);
+            slots.extend(std::iter::once(slot));
             table.insert_unique(slot.hash(), new, |&slot| slots.get(slot).hash());
         }
         let mut values = Vec::new();

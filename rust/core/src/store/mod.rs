@@ -17,7 +17,7 @@ use std::mem;
 
 use hashbrown::HashTable;
 
-use crate::error::{Result, reserve};
+use crate::error::{Error, Result, reserve};
 use arena::Arena;
 use lookup::Lookup;
 use slots::{Slots, fold};
@@ -27,6 +27,9 @@ pub use apply::Changes;
 pub use lookup::Column;
 pub use snapshot::{Entry, Iter, Run, Runs, Snapshot};
 pub use track::Changed;
+
+/// The key table grows at most by this factor where more is expected than is there.
+const BOLD: usize = 8;
 
 /// Entities in insertion order, found by key.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +130,27 @@ impl Store {
     pub fn clear(&mut self) {
         *self = self.successor();
         self.changed_all();
+    }
+
+    /// Makes room for the keys of `more` entities: where that means a larger table, for those of
+    /// `total` entities at once, as far as that is not too bold a guess.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn expect(&mut self, total: usize, more: usize) -> Result<()> {
+        if self.table.capacity() - self.table.len() >= more {
+            return Ok(());
+        }
+        let most = BOLD * (self.table.len() + more);
+        let more = total.min(most).saturating_sub(self.table.len()).max(more);
+        self.reserve_keys(more)
+    }
+
+    fn reserve_keys(&mut self, more: usize) -> Result<()> {
+        let slots = &self.slots;
+        self.table
+            .try_reserve(more, |&slot| slots.get(slot).hash())
+            .map_err(|_| Error::OutOfMemory { bytes: more * size_of::<u32>() })
     }
 
     /// An empty store with the same lookups.

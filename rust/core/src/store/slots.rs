@@ -106,7 +106,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Makes room for this many more slots, so that [`Slots::push`] cannot fail.
+    /// Makes room for this many more slots, so that [`Slots::extend`] cannot fail.
     pub fn reserve(&mut self, more: usize) -> Result<()> {
         let end = self.len.checked_add(more).filter(|&end| end <= u32::MAX as usize);
         let end = end.ok_or(Error::TooLarge { what: "a store holds at most 2^32 - 1 slots" })?;
@@ -133,13 +133,16 @@ impl Slots {
         Ok(())
     }
 
-    /// Appends a live slot.
-    pub fn push(&mut self, slot: Slot) {
-        let segment = Arc::make_mut(&mut self.segments[self.len / SEGMENT]);
-        segment.slots.push(slot);
-        segment.live += 1;
-        self.len += 1;
-        self.live += 1;
+    /// Appends live slots, a segment at a time.
+    pub fn extend(&mut self, mut more: impl ExactSizeIterator<Item = Slot>) {
+        while more.len() > 0 {
+            let segment = Arc::make_mut(&mut self.segments[self.len / SEGMENT]);
+            let count = more.len().min(SEGMENT - self.len % SEGMENT);
+            segment.slots.extend(more.by_ref().take(count));
+            segment.live += count;
+            self.len += count;
+            self.live += count;
+        }
     }
 
     /// The slot, to be changed.
