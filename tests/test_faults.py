@@ -470,7 +470,9 @@ def test_ctrl_c_at_any_moment_leaves_a_memory_that_works(tmp_path: Path) -> None
         interrupted = done = 0
         begin = time.monotonic()
         # On a busy machine it takes longer until enough has happened.
-        while (past := time.monotonic() - begin) < 4 or (min(interrupted, done) <= 100 and past < 40):
+        while (past := time.monotonic() - begin) < 4 or (
+            past < 40 and min(interrupted, done) <= 100
+        ):
             number = interrupted + done
             try:
                 armed = True
