@@ -11,6 +11,7 @@ from omem.base import StrPath
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
 from omem.index import files as index_files
 from omem.metadata import DATA, DOCSTORE, FILES, INDEX_FOLDER, METADATA, RECORDS, VECTORS
+from omem.view import view
 
 MOST_FAULTS = 100
 """At most so many broken records of one file are listed by `verify`."""
@@ -78,15 +79,18 @@ def inspect(folder_path: StrPath) -> FolderInfo:
         1
     """
     path = existing_folder(folder_path)
-    with _omem.FolderReader(path) as folder:
-        file = folder.path(METADATA)
-        found = {} if file is None else metadata.read(file)
-        sizes = {
-            name: place.stat().st_size for name in FILES if (place := folder.path(name)) is not None
-        }
-        if not sizes:
-            raise FolderNotFoundError(f"{path} holds no saved memory")
-        index, vectors = _index_at_a_glance(folder, path, found)
+    return view(path, lambda folder: _look(folder, path))
+
+
+def _look(folder: _omem.FolderReader, path: Path) -> FolderInfo:
+    file = folder.path(METADATA)
+    found = {} if file is None else metadata.read(file)
+    sizes = {
+        name: place.stat().st_size for name in FILES if (place := folder.path(name)) is not None
+    }
+    if not sizes:
+        raise FolderNotFoundError(f"{path} holds no saved memory")
+    index, vectors = _index_at_a_glance(folder, path, found)
     checksums = {
         name: facts[1] for name in sizes if (facts := metadata.facts_of(found, name)) is not None
     }
@@ -141,29 +145,32 @@ def verify(folder_path: StrPath) -> list[str]:
         2
     """
     path = existing_folder(folder_path)
+    return view(path, lambda folder: _faults(folder, path))
+
+
+def _faults(folder: _omem.FolderReader, path: Path) -> list[str]:
     wrong: list[str] = []
-    with _omem.FolderReader(path) as folder:
-        found = _metadata(folder, wrong)
-        listed: dict[str, Any] = found.get("files", {})
-        unknown = [name for name in listed if name not in FILES]
-        wrong += [f"{METADATA} lists {name}, which is no file of a memory" for name in unknown]
-        for name in FILES:
-            if name == METADATA:
-                continue
-            try:
-                place = folder.path(name)
-                if place is not None:
-                    _check(name, place, found, wrong)
-                elif name in listed or name == DATA:
-                    wrong.append(f"{name} is missing")
-            except OSError as error:
-                wrong.append(f"{name} cannot be read: {error}")
+    found = _metadata(folder, wrong)
+    listed: dict[str, Any] = found.get("files", {})
+    unknown = [name for name in listed if name not in FILES]
+    wrong += [f"{METADATA} lists {name}, which is no file of a memory" for name in unknown]
+    for name in FILES:
+        if name == METADATA:
+            continue
         try:
-            index_files.read(path / INDEX_FOLDER, folder.path(VECTORS), folder.path(DOCSTORE))
-        except IndexDamagedError as error:
-            wrong.append(f"the index is damaged: {error}")
-        except OSError:
-            pass  # told above
+            place = folder.path(name)
+            if place is not None:
+                _check(name, place, found, wrong)
+            elif name in listed or name == DATA:
+                wrong.append(f"{name} is missing")
+        except OSError as error:
+            wrong.append(f"{name} cannot be read: {error}")
+    try:
+        index_files.read(path / INDEX_FOLDER, folder.path(VECTORS), folder.path(DOCSTORE))
+    except IndexDamagedError as error:
+        wrong.append(f"the index is damaged: {error}")
+    except OSError:
+        pass  # told above
     return wrong
 
 

@@ -24,6 +24,7 @@ from omem.keys import key_text, several
 from omem.memory._state import at_once
 from omem.memory.entities import Entities
 from omem.report import Progress, reporter
+from omem.view import view
 
 T = TypeVar("T", bound=BaseModel)
 logger = logging.getLogger("omem")
@@ -165,8 +166,13 @@ class Indexing(Entities[T]):
         if not path.exists():
             logger.debug("there is no index folder %s", path)
             return
-        with _omem.FolderReader(path, "index") as folder:
-            saved = files.read(path, folder.path(files.VECTORS), folder.path(files.DOCSTORE))
+        saved = view(
+            path,
+            lambda folder: files.read(
+                path, folder.path(files.VECTORS), folder.path(files.DOCSTORE)
+            ),
+            "index",
+        )
         if saved is None:
             logger.warning("%s holds no index; dump() writes it to its folder faiss_index", path)
             return

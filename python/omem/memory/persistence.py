@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -25,6 +25,7 @@ from omem.merger.classic import ClassicMerger, FieldMerger
 from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, SOURCES, VECTORS
 from omem.report import BadRecord, LoadReport, Progress, reporter
 from omem.restore import Restorer
+from omem.view import view
 
 logger = logging.getLogger("omem")
 
@@ -32,6 +33,22 @@ T = TypeVar("T", bound=BaseModel)
 OnError = Literal["raise", "skip"]
 Unknown = Literal["error", "drop"]
 Migrate = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class _Read(NamedTuple, Generic[T]):
+    """What was read from a folder."""
+
+    loaded: _omem.Loaded
+    restorer: Restorer[T]
+    prepared: _omem.Prepared
+    merged: int
+    aside: quarantine.Entries
+    ledger: _omem.PreparedLedger | None
+    vectors: VectorIndex | None
+    told: str
+    bad: list[BadRecord]
+    warnings: list[str]
+    schema_changed: bool
 
 
 class Persistence(Search[T]):
@@ -114,57 +131,78 @@ class Persistence(Search[T]):
             LoadError: The data are damaged or do not fit; memory is as it was.
         """
         path = existing_folder(folder_path)
-        with self._lock, _omem.FolderReader(path) as folder:
-            found, warnings = self._metadata_of(folder, path)
-            data = folder.path(DATA)
-            if data is None:
-                raise FolderNotFoundError(f"there is no {DATA} in {path}; dump() writes one")
-            loaded, restorer = self._read(
-                data,
-                replace=True,
-                on_error=on_error,
-                unknown=unknown,
-                migrate=migrate,
-                progress=progress,
+        options = {"on_error": on_error, "unknown": unknown, "migrate": migrate}
+        with self._lock:
+            read = view(
+                path, lambda folder: self._read_folder(folder, path, verify, progress, options)
             )
-            if verify:
-                _verify(path / DATA, (loaded.size, loaded.checksum), found)
-            size = found.get("size")
-            if size not in (None, loaded.records):
-                warnings.append(f"{METADATA} says {size} entities, {DATA} has {loaded.records}")
-            prepared, merged = self._prepare(loaded)
-            skip, bad = on_error == "skip", _bad(loaded.skipped, DATA)
-            known = found if verify else {}
-            aside = self._read_quarantine(folder, path, known, restorer.fresh(), skip, bad)
-            ledger = self._read_ledger(
-                folder,
-                path,
-                known,
-                prepared,
-                restorer.fresh(),
-                all_records=migrate is not None,
-                skip=skip,
-                bad=bad,
-                warnings=warnings,
-            )
-            if self._ledger is None and folder.path(SOURCES) is not None:
-                warnings.append(
-                    f"{SOURCES} is not loaded, and dump() here would drop it, since this memory "
-                    "was built without track_sources=True"
-                )
-            index, told = self._read_index(folder, path, warnings)
             with self._gate:
                 at_once(
-                    partial(self._store.swap, prepared),
-                    partial(setattr, self._quarantine, "_entries", aside),
-                    *self._ledger_steps(ledger),
-                    *self._index_steps(index),
+                    partial(self._store.swap, read.prepared),
+                    partial(setattr, self._quarantine, "_entries", read.aside),
+                    *self._ledger_steps(read.ledger),
+                    *self._index_steps(read.vectors),
                 )
-            if index is not None:
-                told = self._adopt(index, warnings)
-        changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
+            told = read.told
+            if read.vectors is not None:
+                told = self._adopt(read.vectors, read.warnings)
         return self._report(
-            path, loaded, restorer, merged, bad, warnings, schema_changed=changed, index=told
+            path,
+            read.loaded,
+            read.restorer,
+            read.merged,
+            read.bad,
+            read.warnings,
+            schema_changed=read.schema_changed,
+            index=told,
+        )
+
+    def _read_folder(
+        self,
+        folder: _omem.FolderReader,
+        path: Path,
+        verify: bool,
+        progress: Progress,
+        options: dict[str, Any],
+    ) -> _Read[T]:
+        """Everything in a folder, ready to be put in place."""
+        found, warnings = self._metadata_of(folder, path)
+        data = folder.path(DATA)
+        if data is None:
+            raise FolderNotFoundError(f"there is no {DATA} in {path}; dump() writes one")
+        loaded, restorer = self._read(data, replace=True, progress=progress, **options)
+        if verify:
+            _verify(path / DATA, (loaded.size, loaded.checksum), found)
+        size = found.get("size")
+        if size not in (None, loaded.records):
+            warnings.append(f"{METADATA} says {size} entities, {DATA} has {loaded.records}")
+        prepared, merged = self._prepare(loaded)
+        skip, bad = options["on_error"] == "skip", _bad(loaded.skipped, DATA)
+        known = found if verify else {}
+        aside = self._read_quarantine(folder, path, known, restorer.fresh(), skip, bad)
+        ledger = self._read_ledger(
+            folder,
+            path,
+            known,
+            prepared,
+            restorer.fresh(),
+            all_records=options["migrate"] is not None,
+            skip=skip,
+            bad=bad,
+            warnings=warnings,
+        )
+        if self._ledger is None and folder.path(SOURCES) is not None:
+            warnings.append(
+                f"{SOURCES} is not loaded, and dump() here would drop it, since this memory "
+                "was built without track_sources=True"
+            )
+        index, told = self._read_index(folder, path, warnings)
+        for name in (SOURCES, QUARANTINE, VECTORS, DOCSTORE):
+            if metadata.facts_of(found, name) is not None and folder.path(name) is None:
+                warnings.append(f"{name} is missing, though {METADATA} lists it")
+        changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
+        return _Read(
+            loaded, restorer, prepared, merged, aside, ledger, index, told, bad, warnings, changed
         )
 
     def dump_data(self, file_path: StrPath, *, progress: Progress = False) -> None:

@@ -57,7 +57,7 @@ pub(crate) fn resolve(target: &Path) -> Result<PathBuf> {
             Ok(link) => path = parent(&path).join(link),
             // EINVAL: not a link.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) if absent(&error) => return Ok(path),
             Err(error) => return Err(Error::io("open", target, error)),
         }
     }

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::disk::{self, Directory};
 use crate::error::{Error, Progress, Result, reserve};
-use crate::lock::Lock;
+use crate::lock::{Lock, forked};
 
 /// Size and checksum of a file that was written or read through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +128,9 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`]. The old content stands.
     pub fn commit(mut self) -> Result<u64> {
+        if !self.is_own() {
+            return Err(forked(&self.target));
+        }
         self.draft.sync()?;
         let old = disk::sibling(&self.target, ".omem-old");
         let kept = disk::keep(&self.target, &old)?;
@@ -143,12 +146,23 @@ impl AtomicFile {
         if kept {
             let _ = disk::remove(&old);
         }
+        if synced.is_ok() {
+            self.created.clear();
+        }
         synced.map(|()| self.draft.bytes)
+    }
+
+    /// Whether this is the process that began the file, and none that was forked from it.
+    fn is_own(&self) -> bool {
+        self.lock.as_ref().is_none_or(Lock::is_own)
     }
 }
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
+        if !self.is_own() {
+            return; // it is all the parent's
+        }
         if !self.committed {
             // What remains after a failure is removed by the next writer.
             let _ = disk::remove(&self.draft.path);

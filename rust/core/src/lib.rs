@@ -23,7 +23,7 @@ pub mod index;
 pub mod json;
 pub mod key;
 pub mod ledger;
-mod lock;
+pub mod lock;
 pub mod merge;
 mod pages;
 pub mod pickle;

@@ -4,11 +4,17 @@
 //! keeps threads apart as well as processes, since each holder opens the file for itself. The
 //! last holder to leave removes the file. So whoever gets a lock makes sure that the file it
 //! locked is still the one that the path names, and starts again if it is not.
+//!
+//! A process that is forked shares the locks of its parent: it would hold them beyond its parent's
+//! death, and could end them. So it lets go of what [`held`] lists, and a lock does nothing in
+//! another process than the one that took it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::disk::absent;
@@ -17,14 +23,60 @@ use crate::error::{Error, Progress, Result};
 /// How long a lock is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The descriptors of lock files that are open, else -1. It is read between fork and whatever the
+/// child does, where no lock may be waited for and no memory asked for. Of more than these at the
+/// same time, a child would keep some.
+static HELD: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
+
+/// The descriptors of lock files that this process has open.
+pub fn held() -> impl Iterator<Item = RawFd> {
+    HELD.iter().map(|place| place.load(Ordering::SeqCst)).filter(|&descriptor| descriptor >= 0)
+}
+
+/// An open lock file, listed in [`HELD`].
+#[derive(Debug)]
+struct Listed {
+    file: File,
+    place: Option<usize>,
+}
+
+impl Listed {
+    fn new(file: File) -> Self {
+        let descriptor = file.as_raw_fd();
+        let take = |place: &AtomicI32| {
+            place.compare_exchange(-1, descriptor, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        };
+        let place = HELD.iter().position(take);
+        Listed { file, place }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            HELD[place].store(-1, Ordering::SeqCst);
+        }
+    }
+}
+
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    file: Listed,
     path: PathBuf,
+    process: u32,
 }
 
 impl Lock {
+    fn new(path: PathBuf, open: fn(&Path) -> Result<File>) -> Result<Lock> {
+        Ok(Lock { file: Listed::new(open(&path)?), path, process: std::process::id() })
+    }
+
+    /// Whether this is the process that took the lock, and none that was forked from it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.process == std::process::id()
+    }
+
     /// Takes a lock that excludes every other holder. `what` is what the lock guards.
     pub(crate) fn exclusive(path: PathBuf, what: &Path, progress: &mut Progress) -> Result<Lock> {
         let mut wait = Wait { path: &path, what, end: Instant::now() + PATIENCE, progress };
@@ -36,8 +88,8 @@ impl Lock {
 
     /// The exclusive lock if it can be had at once.
     pub(crate) fn try_exclusive(path: PathBuf) -> Result<Option<Lock>> {
-        let lock = Lock { file: open(&path)?, path };
-        match lock.file.try_lock() {
+        let lock = Lock::new(path, open)?;
+        match lock.file.file.try_lock() {
             Ok(()) if lock.stands() => Ok(Some(lock)),
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) if unknown(&error) => Ok(Some(lock)),
@@ -75,7 +127,7 @@ impl Lock {
 
     /// Whether the path still names the file that is locked.
     fn stands(&self) -> bool {
-        match (self.file.metadata(), fs::symlink_metadata(&self.path)) {
+        match (self.file.file.metadata(), fs::symlink_metadata(&self.path)) {
             (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
             _ => false,
         }
@@ -84,7 +136,8 @@ impl Lock {
     /// Leaves the holder's name for those who wait. It is a courtesy: a failure (a full disk)
     /// does not matter.
     fn sign(&mut self, holder: &str) {
-        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(holder.as_bytes()));
+        let file = &mut self.file.file;
+        let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
     }
 }
 
@@ -104,10 +157,10 @@ impl Wait<'_, '_> {
         open: fn(&Path) -> Result<File>,
         take: fn(&File) -> std::result::Result<(), TryLockError>,
     ) -> Result<Lock> {
-        let mut lock = Lock { file: open(&path)?, path };
+        let mut lock = Lock::new(path, open)?;
         let mut pause = Duration::from_micros(200);
         loop {
-            let replaced = match take(&lock.file) {
+            let replaced = match take(&lock.file.file) {
                 Ok(()) if lock.stands() => return Ok(lock),
                 Ok(()) => true,
                 Err(TryLockError::WouldBlock) => false,
@@ -127,7 +180,7 @@ impl Wait<'_, '_> {
                 return Err(Error::Interrupted);
             }
             if replaced {
-                lock.file = open(&lock.path)?;
+                lock.file = Listed::new(open(&lock.path)?);
             } else {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(10));
@@ -157,11 +210,14 @@ fn turn(path: &Path) -> PathBuf {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.file.try_lock().is_ok() && self.stands() {
+        if !self.is_own() {
+            return;
+        }
+        if self.file.file.try_lock().is_ok() && self.stands() {
             let _ = fs::remove_file(&self.path);
         }
-        // A child that was forked meanwhile shares the lock: closing alone would not end it.
-        let _ = self.file.unlock();
+        // A child that was forked meanwhile may share the lock: closing alone would not end it.
+        let _ = self.file.file.unlock();
     }
 }
 
@@ -188,6 +244,12 @@ fn open_existing(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_NOFOLLOW).open(path);
     file.map_err(|error| Error::io("lock", path, error))
+}
+
+/// The error for a process that goes on with a dump which it was forked from the midst of.
+pub(crate) fn forked(what: &Path) -> Error {
+    let why = "this process was forked in the middle of a dump, which is its parent's to finish";
+    Error::io("dump", what, io::Error::other(why))
 }
 
 /// Whether an error says that the file system has no locks: then one works without.

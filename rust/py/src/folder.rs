@@ -192,6 +192,12 @@ impl FolderReader {
         drop(self.inner.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Whether what was read until now is of one dump.
+    fn is_steady(&self) -> PyResult<bool> {
+        let reader = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.as_ref().ok_or_else(closed)?.is_steady().map_err(to_py)
+    }
+
     /// Where a file of the folder lies, or None.
     fn path(&self, name: &str) -> PyResult<Option<PathBuf>> {
         let reader = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

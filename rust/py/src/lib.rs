@@ -9,6 +9,7 @@ mod encode;
 mod errors;
 mod fold;
 mod folder;
+mod fork;
 mod index;
 mod instance;
 mod keys;
@@ -52,6 +53,11 @@ mod _omem {
     use crate::snapshot::{Snapshot, SnapshotIterator};
     #[pymodule_export]
     use crate::store::{Prepared, Store};
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::fork::register()
+    }
 
     /// Whether this is a debug build, many times slower than a release build.
     #[pymodule_export]

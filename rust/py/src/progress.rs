@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use omem_core::{Error, Progress, Result};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::errors::{ReentryError, to_py};
@@ -19,13 +20,15 @@ pub fn detached<T: Send>(
 ) -> PyResult<T> {
     let callback = callback.map(|callback| callback.clone().unbind());
     let mut raised: Option<PyErr> = None;
+    let process = std::process::id();
     let outcome = py.detach(|| {
         let mut report = |bytes: u64, records: u64| {
             let called = Python::attach(|py| {
                 py.check_signals()?;
                 callback
                     .as_ref()
-                    .map_or(Ok(()), |callback| callback.call1(py, (bytes, records)).map(drop))
+                    .map_or(Ok(()), |callback| callback.call1(py, (bytes, records)).map(drop))?;
+                if process == std::process::id() { Ok(()) } else { Err(forked()) }
             });
             called.map_err(|error| raised = Some(error)).is_ok()
         };
@@ -35,6 +38,14 @@ pub fn detached<T: Send>(
         Some(error) => Err(error),
         None => outcome.map_err(to_py),
     }
+}
+
+/// What a process gets that a callback forked and that goes on with its parent's work.
+fn forked() -> PyErr {
+    PyRuntimeError::new_err(
+        "a callback forked this process: its parent goes on with the work that calls back, and the \
+         child must not; end it with os._exit()",
+    )
 }
 
 /// Calls Python from detached merging and keeps what it raises.

@@ -1,5 +1,6 @@
 //! A folder that is read.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -16,8 +17,12 @@ pub struct FolderReader {
     redo: Redo,
     layout: &'static Layout,
     /// None in a folder that cannot be written and where no dumper is at work.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
+    seen: Option<Seen>,
 }
+
+/// What tells one dump from the next: its manifest, and where that stands.
+type Seen = (PathBuf, u64, u64, u64, i64, i64);
 
 impl FolderReader {
     /// Opens a folder to read it, after an earlier dump was finished or removed where that is
@@ -41,12 +46,10 @@ impl FolderReader {
             let lock = Lock::shared(layout.lock(folder), folder, progress)?;
             let redo = Redo::of(folder, layout)?;
             if recovered || !redo.is_needed()? {
-                return Ok(FolderReader {
-                    folder: folder.to_path_buf(),
-                    redo,
-                    layout,
-                    _lock: lock,
-                });
+                let folder = folder.to_path_buf();
+                let mut reader = FolderReader { folder, redo, layout, lock, seen: None };
+                reader.seen = reader.look()?;
+                return Ok(reader);
             }
             drop(lock);
             // A reader can do without: `path` finds what was committed.
@@ -55,6 +58,31 @@ impl FolderReader {
             }
             recovered = true;
         }
+    }
+
+    /// Whether what was read until now is of one dump: that is sure with a lock, else if no dump
+    /// came in between.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_steady(&self) -> Result<bool> {
+        Ok(self.lock.is_some() || self.look()? == self.seen)
+    }
+
+    /// The manifest as it is now.
+    fn look(&self) -> Result<Option<Seen>> {
+        for path in [&self.redo.manifest.commit, &self.redo.manifest.target] {
+            match fs::metadata(path) {
+                Ok(found) => {
+                    let (number, size) = ((found.dev(), found.ino()), found.size());
+                    let time = (found.mtime(), found.mtime_nsec());
+                    return Ok(Some((path.clone(), number.0, number.1, size, time.0, time.1)));
+                }
+                Err(error) if disk::absent(&error) => {}
+                Err(error) => return Err(Error::io("look at", path, error)),
+            }
+        }
+        Ok(None)
     }
 
     /// Where a file of the folder lies, if there is one.

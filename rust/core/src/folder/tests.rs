@@ -352,7 +352,6 @@ fn everything_is_synced_before_it_is_relied_on() {
         rename .metadata.json.omem-commit\n\
         sync memory\n\
         remove .sources.json.omem-gone\n\
-        remove faiss_index\n\
         remove faiss_index";
     assert_eq!(taken.borrow().join("\n"), expected);
 }

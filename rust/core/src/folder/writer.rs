@@ -9,7 +9,7 @@ use super::redo::{Manifest, Place, Redo};
 use crate::disk;
 use crate::error::{Error, Progress, Result};
 use crate::file::{Digest, Draft, measure};
-use crate::lock::Lock;
+use crate::lock::{Lock, forked};
 
 /// A new dump on its way into a folder. Dropped without [`commit`](FolderWriter::commit), it
 /// leaves the folder as it was.
@@ -93,6 +93,9 @@ impl FolderWriter {
     /// # Errors
     /// [`Error::Io`]; the old dump stands.
     pub fn commit(mut self, manifest: &[u8]) -> Result<Option<Error>> {
+        if !self.is_own() {
+            return Err(forked(&self.folder));
+        }
         let redo = Redo::of(&self.folder, self.layout)?;
         for (place, member) in redo.members.iter().zip(self.layout.members) {
             if self.ready.contains(member) {
@@ -119,7 +122,13 @@ impl FolderWriter {
             }
             return Err(error);
         }
+        self.created.clear();
         Ok(redo.finish(&directories).err())
+    }
+
+    /// Whether this is the process that opened the folder, and none that was forked from it.
+    fn is_own(&self) -> bool {
+        self.lock.as_ref().is_none_or(Lock::is_own)
     }
 
     /// The member of this name.
@@ -143,6 +152,9 @@ impl FolderWriter {
 
 impl Drop for FolderWriter {
     fn drop(&mut self) {
+        if !self.is_own() {
+            return; // it is all the parent's
+        }
         if !self.keep {
             // What remains after a failure is removed by whoever opens the folder next.
             let _ = Redo::of(&self.folder, self.layout).and_then(|redo| redo.sweep());
