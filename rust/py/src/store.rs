@@ -5,20 +5,19 @@
 //! application of a finished change. Long work goes on with a reference of its own: mutators are
 //! kept apart by the memory, so the store does not change meanwhile.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use omem_core::{Changes, Item, Span, key};
+use omem_core::{Changes, key};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::batch::{Batch, Change, Refused, push};
-use crate::decode::{Paused, decode};
+use crate::batch::{Batch, Change, push};
+use crate::decode::decode;
 use crate::errors::{MergeError, to_py};
 use crate::fold::strategy_of;
-use crate::keys::{KeySpec, key_from_text, key_to_text};
+use crate::keys::{KeySpec, key_from_text, text_of};
 use crate::ledger::Rollback;
 use crate::lookup::{Lookup, Lookups};
 use crate::read::{self, Loaded, Records};
@@ -140,33 +139,7 @@ impl Store {
 
     /// The models of each key that takes a merge: the existing one first, then those of the batch.
     fn groups<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyList>> {
-        let store = Arc::clone(&self.lock());
-        let schema = self.schema.get();
-        let groups = PyList::empty(py);
-        let _paused = Paused::new(py);
-        batch.with(|batch| {
-            for items in grouped(batch) {
-                let first = batch.items[items[0]];
-                let existing = store.get(batch.bytes(first.key), first.hash);
-                if existing.is_none() && items.len() == 1 {
-                    continue;
-                }
-                let group = PyList::empty(py);
-                if let Some(record) = existing {
-                    group.append(decode(schema, py, record)?)?;
-                }
-                for item in items {
-                    let item = &batch.items[item];
-                    let unset = &batch.unset[item.unset.0 as usize..item.unset.1 as usize];
-                    let model = decode(schema, py, batch.bytes(item.record))?.into_bound(py);
-                    crate::observed::mark(schema, &model, batch.bytes(item.record), unset)?;
-                    group.append(model)?;
-                }
-                groups.append(group)?;
-            }
-            Ok(())
-        })?;
-        Ok(groups)
+        self.groups_of(py, batch)
     }
 
     /// The change that puts merged models, one for each of `groups`, and all other items in place.
@@ -179,80 +152,7 @@ impl Store {
         merged: &Bound<'_, PyAny>,
         failed: Vec<(usize, usize, String)>,
     ) -> PyResult<Change> {
-        let mut batch = batch.take()?;
-        let store = Arc::clone(&self.lock());
-        let mut results = omem_core::Batch::default();
-        let mut is_merged = Vec::new();
-        for (position, model) in merged.try_iter()?.enumerate() {
-            let model = model?;
-            is_merged.push(!model.is_none());
-            if !model.is_none() {
-                push(self, &mut results, &model, position)?;
-            }
-        }
-        let first_chunk = batch.chunks.len() as u32;
-        let mut next = results.items.iter();
-        let mut is_merged = is_merged.into_iter();
-        let mut failed = failed.into_iter().peekable();
-        let mut refused: Vec<(usize, Refused)> = Vec::new();
-        let mut changes = Changes::default();
-        let mut counts = (0, 0, 0);
-        let mut group = 0;
-        for items in grouped(&batch) {
-            let first = batch.items[items[0]];
-            let key_text = batch.bytes(first.key);
-            let slot = store.find(key_text, first.hash);
-            let mut item = first;
-            if slot.is_some() || items.len() > 1 {
-                let mut merges = items.len() - usize::from(slot.is_none());
-                let base = match slot {
-                    Some(slot) => store.record(slot),
-                    None => batch.bytes(first.record),
-                };
-                while let Some((_, place, reason)) = failed.next_if(|failed| failed.0 == group) {
-                    let number = items[place - usize::from(slot.is_some())];
-                    let record = batch.bytes(batch.items[number].record);
-                    let told = (key_text.to_vec(), base.to_vec(), record.to_vec(), reason);
-                    refused.push((number, told));
-                    merges -= 1;
-                }
-                group += 1;
-                let few = || MergeError::new_err("the merger returned too few entities");
-                let mut same = !is_merged.next().ok_or_else(few)?;
-                if !same {
-                    let result = *next.next().ok_or_else(few)?;
-                    if results.bytes(result.key) != key_text {
-                        return Err(MergeError::new_err(format!(
-                            "the merger changed the key {} to {}",
-                            key_from_text(py, key_text)?.repr()?,
-                            key_from_text(py, results.bytes(result.key))?.repr()?,
-                        )));
-                    }
-                    same = base == results.bytes(result.record);
-                    let shift = |span: Span| Span { chunk: first_chunk + span.chunk, ..span };
-                    item = Item { record: shift(result.record), key: shift(result.key), ..result };
-                }
-                *(if same { &mut counts.2 } else { &mut counts.1 }) += merges;
-                if same && slot.is_some() {
-                    continue;
-                }
-            }
-            match slot {
-                Some(slot) => changes.updates.push((slot, item)),
-                None => {
-                    counts.0 += 1;
-                    changes.inserts.push(item);
-                }
-            }
-        }
-        drop(store);
-        changes.chunks = std::mem::take(&mut batch.chunks);
-        changes.chunks.extend(results.chunks);
-        let mut change = Change::new(changes);
-        (change.added, change.merged, change.unchanged) = counts;
-        refused.sort_by_key(|refused| refused.0);
-        change.refused = refused.into_iter().map(|(_, told)| told).collect();
-        Ok(change)
+        self.fold_models(py, batch.take()?, merged, failed)
     }
 
     /// The keys that are there, those that are not, and the change that removes the former.
@@ -268,14 +168,8 @@ impl Store {
         let mut seen = std::collections::HashSet::new();
         for key in keys.try_iter()? {
             let key = key?;
-            let mut text = Vec::new();
-            let found = match key_to_text(&key, &mut text) {
-                Ok(()) => self.lock().find(&text, key::hash(&text)),
-                // What cannot be a key is not there.
-                Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(py) => None,
-                Err(error) => return Err(error),
-            };
-            match found {
+            let text = text_of(&key)?;
+            match text.and_then(|text| self.lock().find(&text, key::hash(&text))) {
                 Some(slot) if seen.insert(slot) => {
                     changes.removes.push(slot);
                     removed.append(key)?;
@@ -296,69 +190,12 @@ impl Store {
         other: &Store,
         back: Option<&Rollback>,
     ) -> PyResult<Change> {
-        let (store, other) = (self.shared(), other.shared());
-        let mut batch = omem_core::Batch::default();
-        let mut changes = Changes { erase: back.is_some(), ..Changes::default() };
-        let mut moves = Vec::new();
-        let (mut added, mut merged) = (0, 0);
-        for text in &keys {
-            let hash = key::hash(text);
-            let slot = store.find(text, hash);
-            let rebuilt = back.and_then(|back| back.inner.rebuilt(text));
-            let stays = rebuilt.is_some_and(|rebuilt| rebuilt.stays);
-            let Some(record) = other.get(text, hash) else {
-                match slot {
-                    Some(slot) if stays => {
-                        moves.extend(rebuilt.and_then(|r| r.before).map(|before| (before, slot)));
-                    }
-                    Some(slot) => changes.removes.push(slot),
-                    None => {}
-                }
-                continue;
-            };
-            let item = self.item(py, &mut batch, text, hash, record)?;
-            let Some(slot) = slot else {
-                added += 1;
-                changes.inserts.push(item);
-                continue;
-            };
-            if store.record(slot) != record {
-                merged += 1;
-                changes.updates.push((slot, item));
-            }
-            if let Some(rebuilt) = rebuilt {
-                // What went and comes again comes last.
-                let last = store.slots() + changes.inserts.len() as u32;
-                let went = !stays && rebuilt.survivors() == 0;
-                let before = if went { Some((last, u64::MAX)) } else { rebuilt.before };
-                moves.extend(before.map(|before| (before, slot)));
-            }
-        }
-        changes.chunks = batch.chunks;
-        moves.sort_by_key(|&(before, _)| before);
-        changes.moves.extend(moves.into_iter().map(|((before, _), slot)| (slot, before)));
-        let mut change = Change::new(changes);
-        (change.added, change.merged) = (added, merged);
-        Ok(change)
+        self.change_to(py, &keys, &other.shared(), back)
     }
 
     /// Puts the entities of these keys of another store into this one, where they are not there.
     fn borrow(&self, py: Python<'_>, keys: Vec<Vec<u8>>, other: &Store) -> PyResult<()> {
-        let (store, other) = (self.shared(), other.shared());
-        let mut batch = omem_core::Batch::default();
-        let mut seen = std::collections::HashSet::new();
-        for text in &keys {
-            let hash = key::hash(text);
-            if store.find(text, hash).is_none()
-                && seen.insert(text)
-                && let Some(record) = other.get(text, hash)
-            {
-                let item = self.item(py, &mut batch, text, hash, record)?;
-                batch.items.push(item);
-            }
-        }
-        drop(store);
-        self.mutate(|store| store.apply(Changes::from(batch))).map_err(to_py)
+        self.take_from(py, &keys, &other.shared())
     }
 
     /// Finds the values of a finished change in the lookups. Their extractors may be Python, and
@@ -467,30 +304,16 @@ impl Store {
 
     /// The entity of a key.
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        let py = key.py();
-        let mut text = Vec::new();
-        match key_to_text(key, &mut text) {
-            Ok(()) => {}
-            Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(py) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+        match text_of(key)? {
+            Some(text) => self.get_text(key.py(), &text),
+            None => Ok(None),
         }
-        // The record is copied out: decoding may call Python, which may come back here.
-        let record = self.lock().get(&text, key::hash(&text)).map(<[u8]>::to_vec);
-        record.map(|record| decode(self.schema.get(), py, &record)).transpose()
     }
 
     /// Whether there is an entity of a key.
     fn contains(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let mut text = Vec::new();
-        match key_to_text(key, &mut text) {
-            Ok(()) => Ok(self.lock().find(&text, key::hash(&text)).is_some()),
-            Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(key.py()) => {
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        let text = text_of(key)?;
+        Ok(text.is_some_and(|text| self.lock().find(&text, key::hash(&text)).is_some()))
     }
 
     /// Creates a lookup over what is there.
@@ -528,15 +351,8 @@ impl Store {
         value: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let py = value.py();
-        let mut text = Vec::new();
-        match key_to_text(value, &mut text) {
-            Ok(()) => {}
-            // What cannot be looked up is nowhere: an empty text is no value.
-            Err(error) if error.is_instance_of::<crate::errors::KeyExtractionError>(py) => {
-                text.clear();
-            }
-            Err(error) => return Err(error),
-        }
+        // An empty text is no value.
+        let text = text_of(value)?.unwrap_or_default();
         // Decoding may call Python, so it works on a snapshot.
         let found = {
             let store = self.lock();
@@ -572,6 +388,7 @@ impl Store {
 
     /// The entity of a key text.
     fn get_text(&self, py: Python<'_>, key_text: &[u8]) -> PyResult<Option<Py<PyAny>>> {
+        // The record is copied out: decoding may call Python, which may come back here.
         let record = self.lock().get(key_text, key::hash(key_text)).map(<[u8]>::to_vec);
         record.map(|record| decode(self.schema.get(), py, &record)).transpose()
     }
@@ -587,56 +404,4 @@ impl Store {
         let used = self.lock().memory();
         (used.live, used.held, used.overhead)
     }
-}
-
-impl Store {
-    /// Writes a record whose key is known into a batch.
-    fn item(
-        &self,
-        py: Python<'_>,
-        batch: &mut omem_core::Batch,
-        text: &[u8],
-        hash: u64,
-        record: &[u8],
-    ) -> PyResult<Item> {
-        let narrow = |value: usize| {
-            u32::try_from(value).map_err(|_| PyValueError::new_err("a record over 4 GiB"))
-        };
-        let (chunk, bytes) = batch.open_records().map_err(to_py)?;
-        let start = narrow(bytes.len())?;
-        omem_core::error::reserve(bytes, record.len() + 2).map_err(to_py)?;
-        bytes.extend_from_slice(record);
-        bytes.extend_from_slice(b",\n");
-        let record_span = Span { chunk, start, len: narrow(record.len())? };
-        let mut built = Vec::new();
-        let found = match &self.key {
-            KeySpec::Fields(plan) => {
-                key::extract(&self.schema.bind(py).get().plan, plan, record, &[], &mut built).ok()
-            }
-            KeySpec::Callable(_) => None,
-        };
-        let key = if let Some(key::KeyText::InRecord((from, to))) = found {
-            Span { start: start + from, len: to - from, ..record_span }
-        } else {
-            let (chunk, keys) = batch.open_keys().map_err(to_py)?;
-            let start = narrow(keys.len())?;
-            keys.extend_from_slice(text);
-            Span { chunk, start, len: narrow(text.len())? }
-        };
-        Ok(Item { record: record_span, key, hash, unset: (0, 0) })
-    }
-}
-
-/// The items of each key, keys in order of first appearance.
-fn grouped(batch: &omem_core::Batch) -> Vec<Vec<usize>> {
-    let mut places: HashMap<&[u8], usize> = HashMap::new();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (number, item) in batch.items.iter().enumerate() {
-        let place = *places.entry(batch.bytes(item.key)).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(group) => group.push(number),
-            None => groups.push(vec![number]),
-        }
-    }
-    groups
 }
