@@ -8,9 +8,10 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -189,6 +190,29 @@ def test_a_default_that_is_not_validated_is_stored_as_the_type_of_its_field(
     assert back.model_fields_set == {"key"} | ({"path"} if path else set())
     with pytest.raises(LossyError, match=r"\$\.score: 3 \(int\) would come back as 3.0"):
         memory.add([Lax.model_construct(key="b", score=3, word=Word.A, tags=set(), path=path)])
+
+
+class Priced(BaseModel):
+    key: str
+    price: Decimal = 0  # type: ignore[assignment]
+    least: Annotated[Decimal, Field(ge=0)] = 0  # type: ignore[assignment]
+    count: int = 1.0  # type: ignore[assignment]
+    path: Path | None = None
+
+
+@pytest.mark.parametrize("path", [None, Path("a")])
+def test_a_number_that_is_a_default_is_stored_as_it_is_read_back(path: Path | None) -> None:
+    schema = compile_schema(Priced)
+    item = Priced(key="a", path=path)
+    record = schema.encode(item)
+    assert record.startswith(b'{"key":"a","price":"0","least":"0","count":1,')
+    back = schema.decode(record)
+    assert back == item and schema.encode(back) == record
+    assert back.model_fields_set == {"key"} | ({"path"} if path else set())
+    memory = OMem(Priced, "key")
+    memory.add(Priced(key="a", price=Decimal(5)))
+    assert memory.add([back, item]).unchanged == (1 if path else 2)
+    assert memory.items[0].price == 5
 
 
 def test_what_is_lossy_can_be_stored() -> None:

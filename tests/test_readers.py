@@ -224,18 +224,33 @@ def escape(char: str) -> str:
     return "".join(f"\\u{units[n : n + 2].hex()}" for n in range(0, len(units), 2))
 
 
-class Set(BaseModel):
+class Sets(BaseModel):
     key: str
-    prices: Annotated[frozenset[Decimal], Field(min_length=2)]
+    prices: Annotated[frozenset[Decimal], Field(min_length=2)] = frozenset(map(Decimal, "12"))
+    parts: set[Any] = set()
 
 
-def test_equal_elements_of_a_set_are_counted_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ('"prices":["1.0","1.01"]', None),
+        ('"prices":["1.0","1.00"]', "at least 2 items"),
+        ('"parts":["a",1]', None),
+        ('"parts":[[1]]', "hashable"),
+        ('"parts":[{}]', "hashable"),
+    ],
+)
+def test_the_elements_of_a_set_are_judged_as_pydantic_does(
+    part: str, reason: str | None, tmp_path: Path
+) -> None:
     path = tmp_path / "x.json"
-    for prices, good in (('["1.0","1.00"]', False), ('["1.0","1.01"]', True)):
-        path.write_text(f'[\n{{"key":"a","prices":{prices}}}\n]\n')
-        memory = OMem(Set, "key")
-        if good:
+    row = f'{{"key":"a",{part}}}'
+    memory = OMem(Sets, "key")
+    for text in (f"[\n{row}\n]\n", f"[ {row} ]"):
+        path.write_text(text)
+        if reason is None:
             memory.load_data(path)
-            continue
-        with pytest.raises(LoadError, match="at least 2 items"):
-            memory.load_data(path)
+            assert anatomy(memory.items) == anatomy([Sets.model_validate_json(row)])
+        else:
+            with pytest.raises(LoadError, match=reason):
+                memory.load_data(path)

@@ -19,7 +19,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
+    WrapValidator,
     computed_field,
     field_validator,
     model_serializer,
@@ -312,3 +314,39 @@ def test_defaults_that_were_filled_in_are_counted_however_deep(tmp_path: Path) -
     file.write_text('[{"key": "x", "leaves": [{"a": 5}, {}], "named": {"n": [{"b": 7}, 1]}}]')
     report = OMem(Tree, "key").load_data(file)
     assert report.defaults_filled == 1 + 2 + 1
+
+
+def or_nothing(value: Any, read: Any) -> Pair:
+    try:
+        return read(value)  # type: ignore[no-any-return]
+    except ValidationError:
+        return Pair(x=-1)
+
+
+class Ways(BaseModel):
+    key: str = "a"
+    caught: Annotated[Pair, WrapValidator(or_nothing)] = Pair()
+    first: Annotated[Open | Pair | dict[str, int], Field(union_mode="left_to_right")] = Open()
+    best: Pair | dict[str, int] | None = None
+
+
+@pytest.mark.parametrize("field", ["caught", "best"])
+def test_an_unknown_field_leads_to_no_other_value(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    row = {"key": "a", field: {"x": 1, "z": 2}}
+    with pytest.raises(LoadError, match="no field for") as told:
+        load(Ways, path, [row])
+    assert told.value.path == f"$.{field}.z"
+    memory, report = load(Ways, path, [row], unknown="drop")
+    assert anatomy(memory.items) == anatomy([Ways.model_validate_json(json.dumps(row))])
+    assert getattr(memory.items[0], field) == Pair(x=1)
+    assert report.unknown_dropped == 1
+
+
+@pytest.mark.parametrize(
+    "part", [{"caught": {"x": "no"}}, {"first": {"x": 1, "z": 2}}, {"best": {"x": 1}}]
+)
+def test_what_the_models_own_rules_keep_is_kept(part: dict[str, Any], tmp_path: Path) -> None:
+    memory, report = load(Ways, tmp_path / "x.json", [{"key": "a", **part}])
+    assert anatomy(memory.items) == anatomy([Ways.model_validate_json(json.dumps(part))])
+    assert report.unknown_dropped == 0

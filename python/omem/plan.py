@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from omem.fields import merge_rule, other_names, read, stable_default, written
+from omem.fields import default_text, merge_rule, other_names, read, stable_default, written
 
 Schema = Mapping[str, Any]
 Node = tuple[Any, ...]
@@ -157,7 +157,7 @@ class _Compiler:
 
     def _field(self, cls: type[BaseModel], name: str, schema: Schema) -> Node:
         default = stable_default(schema)
-        known = () if default is PydanticUndefined else (default, partial(written, cls, name))
+        known = () if default is PydanticUndefined else (default, partial(default_text, cls, name))
         rule = merge_rule(cls, name, schema)
         if isinstance(rule, tuple):
             text = (partial(read, cls, name), partial(written, cls, name))
@@ -211,10 +211,23 @@ class _Compiler:
             return OPAQUE
         items: Schema = schema.get("items_schema") or {"type": "any"}
         shortest, longest = _lengths(schema)
-        # Elements of other texts may be equal, and a set of them is then shorter than its text.
-        if "set" in schema["type"] and shortest > 1 and items["type"] not in _DISTINCT:
+        if "set" in schema["type"] and (
+            not self._is_hashable(items)
+            # Elements of other texts may be equal, and a set of them is then shorter than its text.
+            or (shortest > 1 and items["type"] not in _DISTINCT)
+        ):
             return OPAQUE
         return ("items", schema["type"], self.add(items), shortest, longest)
+
+    def _is_hashable(self, schema: Schema) -> bool:
+        """Whether every value of a schema may stand in a set, as far as that is easily told."""
+        match schema["type"]:
+            case "nullable":
+                return self._is_hashable(schema["schema"])
+            case "tuple":
+                return all(map(self._is_hashable, schema["items_schema"]))
+            case kind:
+                return _KINDS.get(kind) == "scalar"
 
     def tuple_(self, schema: Schema) -> Node:
         items: list[Schema] = schema["items_schema"]

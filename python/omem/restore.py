@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,7 @@ from omem.schema import compile_schema
 
 T = TypeVar("T", bound=BaseModel)
 
+_OBJECTS = ("model-fields", "typed-dict", "dataclass-args", "definition-ref")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -41,6 +42,7 @@ class Restorer(Generic[T]):
         self._model = model
         self._validator = model.__pydantic_validator__
         self._schema = compile_schema(model)
+        self._has_way_out = _has_way_out(model.__pydantic_core_schema__)
         self._drop_unknown = drop_unknown
         self._migrate = migrate
 
@@ -66,6 +68,9 @@ class Restorer(Generic[T]):
             model = self._validate(raw, extra="forbid")
         except ValidationError as error:
             model = self._by_own_rules(raw, error)
+        else:
+            if self._has_way_out:
+                model = self._by_own_choice(raw, model)
         self.defaults_filled += _omem.defaults_in(model)
         return model
 
@@ -105,6 +110,27 @@ class Restorer(Generic[T]):
         self._drop(raw, unknown)
         return model
 
+    def _by_own_choice(self, raw: bytes, forbidding: T) -> T:
+        """Validate by the model's own rules, lest an unknown field lead to another value.
+
+        Where none may be, a union takes another member, and a validator that catches errors gives
+        what it has for them.
+        """
+        try:
+            model = self._validate(raw)
+        except ValidationError as error:
+            return self._without_unknown(raw, error)
+        if _omem.alike(forbidding, model):
+            return forbidding
+        try:
+            written = [to_json(model, by_alias=way, round_trip=True) for way in (False, True)]
+        except Exception:
+            return model  # whoever asked for the model will find that it cannot be written
+        values = [json.loads(text, parse_int=len) for text in (raw, *written)]
+        lost = [{"loc": path, "type": "extra_forbidden"} for path in _lost(*values)]
+        self._drop(raw, cast("list[ErrorDetails]", lost))
+        return model
+
     def _without_unknown(self, raw: bytes, refused: ValidationError) -> T:
         """Validate without what the model itself forbids, where that is all that is wrong."""
         faults = refused.errors(include_url=False)
@@ -132,7 +158,8 @@ class Restorer(Generic[T]):
                 'add the field, or load with unknown="drop"',
                 path=path,
             )
-        self.unknown_dropped += len(unknown)
+        # Each member of a union tells of the same field.
+        self.unknown_dropped += len({path_of(fault, raw) for fault in unknown})
 
 
 def steps(location: Sequence[int | str], kind: str, raw: bytes) -> list[int | str]:
@@ -178,6 +205,43 @@ def path_of(fault: ErrorDetails, raw: bytes | None = None) -> str:
     location = fault["loc"]
     parts = location if raw is None else steps(location, fault["type"], raw)
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+
+
+def _has_way_out(schema: Any, *, inside: bool = False) -> bool:
+    """Whether a core schema may accept an object by another way, after one of its fields failed."""
+    if isinstance(schema, Mapping):
+        part = cast("Mapping[str, Any]", schema)
+        kind = part.get("type")
+        if inside and kind in _OBJECTS:
+            return True
+        inside = inside or kind in ("union", "function-wrap") or part.get("on_error") is not None
+        parts = (value for name, value in part.items() if name not in ("metadata", "default"))
+        return any(_has_way_out(value, inside=inside) for value in parts)
+    if isinstance(schema, (list, tuple)):
+        return any(_has_way_out(part, inside=inside) for part in cast("list[Any]", schema))
+    return False
+
+
+def _lost(
+    read: Any, *written: Any, at: tuple[int | str, ...] = ()
+) -> Iterator[tuple[int | str, ...]]:
+    """Where a record has a member that is in nothing of what was written of it."""
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(read, dict):
+        members = cast("dict[str, Any]", read).items()
+    elif isinstance(read, list):
+        members = enumerate(cast("list[Any]", read))
+    for name, value in members:
+        found: list[Any] = []
+        for other in written:
+            try:
+                found.append(other[name])
+            except (LookupError, TypeError):
+                continue
+        if found:
+            yield from _lost(value, *found, at=(*at, name))
+        elif isinstance(name, str):
+            yield (*at, name)
 
 
 def _unknown(error: ValidationError) -> list[ErrorDetails]:

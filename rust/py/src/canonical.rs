@@ -52,11 +52,17 @@ fn stands(schema: &Schema, item: &Bound<'_, PyAny>) -> bool {
     model.covered
         && (values.len(), set.len()) == (count, count)
         && values.iter().zip(shapes).all(|((key, value), (field, name))| {
-            let scalar = || match schema.plan.node(field.node) {
+            let is_int = || value.is_exact_instance_of::<PyInt>();
+            let is_float = || value.is_exact_instance_of::<PyFloat>();
+            // A default that was not validated may be a number of another type than its field.
+            let canonical = match schema.plan.node(schema.present(field.node)) {
                 Node::Float { .. } => value.cast::<PyFloat>().is_ok_and(|f| f.value().is_finite()),
-                _ => value.is_none() || value.is_exact_instance_of::<PyString>(),
+                Node::Int { .. } => !is_float(),
+                Node::Text(_) => !is_float() && !is_int(),
+                _ => schema.is_written_canonically(field.node),
             };
-            key.is(name) && (schema.is_written_canonically(field.node) || scalar())
+            key.is(name)
+                && (canonical || value.is_none() || value.is_exact_instance_of::<PyString>())
         })
 }
 
@@ -71,6 +77,13 @@ struct Writer<'a, 'py> {
     /// Where unset fields are noted; inside lists, which are merged whole, they are not.
     unset: Option<&'a mut Vec<Unset>>,
     too_deep: bool,
+}
+
+/// A field of a model: its name, and its default where that is a number.
+struct Shape<'a, 'o, 'py> {
+    field: &'a Field,
+    name: &'o Bound<'py, PyString>,
+    default: Option<&'o Bound<'py, PyAny>>,
 }
 
 /// Where a member's name and value begin.
@@ -106,14 +119,6 @@ impl<'a, 'py> Writer<'a, 'py> {
             && text.first() != Some(&b'"')
         {
             number::write_f64(self.out, float.value());
-            return Ok(());
-        }
-        // An int in a float field is a default that was not validated, `score: float = 0`.
-        if node.is_some_and(|node| matches!(schema.plan.node(node), Node::Float { .. }))
-            && object.is_some_and(|object| object.is_exact_instance_of::<PyInt>())
-            && let Some(value) = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok())
-        {
-            number::write_f64(self.out, value);
             return Ok(());
         }
         if matches!(text.first(), Some(b'N' | b'I')) || text.starts_with(b"-I") {
@@ -162,18 +167,15 @@ impl<'a, 'py> Writer<'a, 'py> {
         // Only where fields stand out of order are all members found first.
         let mut later: Option<(Vec<Member>, usize)> = None;
         self.at += 1;
-        for (field, name) in model.fields.iter().zip(&side.names) {
-            let name = name.bind(self.py);
+        for (place, field) in model.fields.iter().enumerate() {
+            let name = side.names[place].bind(self.py);
+            let default = side.defaults[place].as_ref().map(|default| default.bind(self.py));
+            let shape =
+                Shape { field, name, default: default.filter(|default| is_number(default)) };
             let key = &field.prefix[1..];
             if later.is_none() && self.text[self.at..].starts_with(key) {
-                self.field(
-                    self.at + key.len(),
-                    field,
-                    name,
-                    values.as_ref(),
-                    given.as_ref(),
-                    depth,
-                )?;
+                let at = self.at + key.len();
+                self.field(at, &shape, values.as_ref(), given.as_ref(), depth)?;
                 self.at += usize::from(self.text.get(self.at) == Some(&b','));
                 continue;
             }
@@ -181,7 +183,7 @@ impl<'a, 'py> Writer<'a, 'py> {
             let is_field = |member: &Member| &self.text[member.0..member.1] == key;
             if let Some(place) = members.iter().position(is_field) {
                 let (_, value) = members.remove(place);
-                self.field(value, field, name, values.as_ref(), given.as_ref(), depth)?;
+                self.field(value, &shape, values.as_ref(), given.as_ref(), depth)?;
             }
         }
         let (rest, end) = later.unwrap_or_else(|| self.members());
@@ -201,16 +203,15 @@ impl<'a, 'py> Writer<'a, 'py> {
     fn field(
         &mut self,
         at: usize,
-        field: &'a Field,
-        name: &Bound<'py, PyString>,
+        shape: &Shape<'a, '_, 'py>,
         values: Option<&Bound<'py, PyDict>>,
         given: Option<&Bound<'py, PySet>>,
         depth: usize,
     ) -> PyResult<()> {
+        let Shape { field, name, default } = shape;
+        let is_known = self.schema.is_written_canonically(field.node) && default.is_none();
         let value = match values {
-            Some(values) if !self.schema.is_written_canonically(field.node) => {
-                values.get_item(name)?
-            }
+            Some(values) if !is_known => values.get_item(name)?,
             _ => None,
         };
         let is_unset = match given {
@@ -218,7 +219,17 @@ impl<'a, 'py> Writer<'a, 'py> {
             None => false,
         };
         let member = (at + 1 - field.prefix.len(), at);
-        self.member(member, Some(field.node), value.as_ref(), is_unset, depth)
+        match (default.zip(value.as_ref()), &field.default) {
+            // A default that was not validated stands there as what it is read as.
+            (Some((default, value)), Some(text)) if default.is(value) => {
+                self.member_by(member, is_unset, |writer| {
+                    writer.out.extend_from_slice(text);
+                    writer.at = scan::skip(writer.text, at);
+                    Ok(())
+                })
+            }
+            _ => self.member(member, Some(field.node), value.as_ref(), is_unset, depth),
+        }
     }
 
     /// The members from here on to the end of the object, and that end.
@@ -273,11 +284,21 @@ impl<'a, 'py> Writer<'a, 'py> {
 
     fn member(
         &mut self,
-        (name, value): Member,
+        member: Member,
         node: Option<NodeId>,
         object: Object<'_, 'py>,
         is_unset: bool,
         depth: usize,
+    ) -> PyResult<()> {
+        self.member_by(member, is_unset, |writer| writer.value(node, object, depth))
+    }
+
+    /// Writes the name of a member, and its value by the function.
+    fn member_by(
+        &mut self,
+        (name, value): Member,
+        is_unset: bool,
+        write: impl FnOnce(&mut Self) -> PyResult<()>,
     ) -> PyResult<()> {
         if self.out.last() != Some(&b'{') {
             self.out.push(b',');
@@ -286,7 +307,7 @@ impl<'a, 'py> Writer<'a, 'py> {
         let start = self.out.len() - self.start;
         let noted = if is_unset { self.unset.take() } else { None };
         self.at = value;
-        self.value(node, object, depth)?;
+        write(self)?;
         if let Some(unset) = noted {
             unset.push(Unset { start: start as u32, end: (self.out.len() - self.start) as u32 });
             self.unset = Some(unset);
@@ -348,6 +369,10 @@ impl<'a, 'py> Writer<'a, 'py> {
         self.unset = noted;
         Ok(())
     }
+}
+
+fn is_number(value: &Bound<'_, PyAny>) -> bool {
+    value.is_exact_instance_of::<PyInt>() || value.is_exact_instance_of::<PyFloat>()
 }
 
 /// Whether the elements of an object are what its array was written from.

@@ -66,6 +66,12 @@ impl fmt::Display for Difference {
     }
 }
 
+/// Whether two values are the same, types of leaves included.
+#[pyfunction]
+pub fn alike(given: &Bound<'_, PyAny>, back: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(difference(given, back)?.is_none())
+}
+
 /// The first difference between what was given and what was read back.
 ///
 /// # Errors

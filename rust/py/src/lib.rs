@@ -40,6 +40,8 @@ mod _omem {
     #[pymodule_export]
     use crate::defaults::defaults_in;
     #[pymodule_export]
+    use crate::differ::alike;
+    #[pymodule_export]
     use crate::folder::{FolderReader, FolderWriter, file_facts, write_file};
     #[pymodule_export]
     use crate::index::{Rows, Stale, Texts, read_docstore, read_langchain};

@@ -52,8 +52,9 @@ impl Schema {
             _ => value.clone(),
         };
         if !encode_value(self, node, &shown, &mut text) || !shown.eq(&value)? {
-            let written: Option<Vec<u8>> = spec.get_item(1)?.call1((value,))?.extract()?;
-            return Ok((written.map(Vec::into_boxed_slice), None));
+            let told = spec.get_item(1)?.call1((&value,))?;
+            let (written, fixed): (Option<Vec<u8>>, bool) = told.extract()?;
+            return Ok((written.map(Vec::into_boxed_slice), fixed.then(|| value.unbind())));
         }
         let fixed = value.is_none()
             || value.is_exact_instance_of::<PyBool>()
