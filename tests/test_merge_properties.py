@@ -7,13 +7,15 @@ import tempfile
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, create_model
+from pydantic import AfterValidator, BaseModel, create_model
 
 from omem import FieldMerger, KeepExistingMerger, KeepIncomingMerger, Merge, OMem
+from omem.schema import compile_schema
 from omem.strategy import FieldRule
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -231,3 +233,44 @@ def test_merging_is_associative(items: list[BaseModel]) -> None:
     merge = FieldMerger[BaseModel]("key").pair_merge
     one, two, three = items
     assert merge(merge(one, two), three) == merge(one, merge(two, three))
+
+
+class Spot(NamedTuple):
+    x: int
+    y: int = 0
+
+
+def unchanged(value: Any) -> Any:
+    return value
+
+
+@pytest.mark.parametrize("lists", ["union", "append", "replace"])
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "merged"),
+    [
+        (Spot, Spot(1), Spot(2), Spot(2)),
+        (Spot | None, Spot(1), Spot(2), Spot(2)),
+        (tuple[int, Path], (1, Path("a")), (1, Path("b")), (1, Path("b"))),
+        (tuple[int, int] | tuple[int] | str, (1, 2), (1,), (1,)),
+        (Annotated[tuple[int, int], AfterValidator(unchanged)], (1, 2), (1, 3), (1, 3)),
+        (set[Path], {Path("a")}, {Path("b")}, {Path("a"), Path("b")}),
+        (Annotated[frozenset[int], AfterValidator(unchanged)], {1}, {2, 1}, {1, 2}),
+        (set[Decimal], {Decimal("1.0")}, {Decimal("1.00"), Decimal(2)}, {Decimal(1), Decimal(2)}),
+        (set[Literal[0, False]], {False}, {0}, {0}),
+        (set[float], {0.0, 1.0}, {-0.0}, {0.0, 1.0}),
+    ],
+)
+def test_tuples_are_one_value_and_sets_unite_whatever_they_hold(
+    kind: Any, old: Any, new: Any, merged: Any, lists: Any
+) -> None:
+    cls = create_model("Generated", key=(str, ...), value=(kind, ...))
+    memory = OMem(cls, "key", lists=lists)
+    memory.add([cls(key="a", value=old), cls(key="a", value=new)])
+    schema = compile_schema(cls)
+    found = memory.items[0]
+    assert found.value == merged  # type: ignore[attr-defined]
+    assert schema.decode(schema.encode(found)) == found
+    with tempfile.TemporaryDirectory() as folder:
+        memory.dump_data(Path(folder) / "x.json")
+        record = (Path(folder) / "x.json").read_bytes()[2:-3]
+    assert record == schema.encode(found)

@@ -49,6 +49,7 @@ _NEUTRAL_CONFIG = frozenset(
     }
 )
 _WRAPPERS = frozenset({"function-before", "function-after", "function-wrap"})
+_AROUND = _WRAPPERS | {"default", "nullable"}
 
 
 def compile_plan(model: type[BaseModel]) -> tuple[list[Node], int]:
@@ -116,7 +117,35 @@ class _Compiler:
         if model["type"] == "model":
             return self._model(model, plain=model is schema)
         make = _MAKERS.get(schema["type"])
-        return OPAQUE if make is None or "serialization" in schema else make(self, schema)
+        known = make is not None and "serialization" not in schema
+        node = make(self, schema) if make is not None and known else OPAQUE
+        return self._outline(schema) if node is OPAQUE else node
+
+    def _outline(self, schema: Schema, *, inside: bool = False) -> Node:
+        """What merging has to know of values that are Pydantic's: sets unite, a tuple is one value.
+
+        Neither node takes any text.
+        """
+        schema = self._resolved(schema)
+        for _ in range(9):  # a reference may lead back to itself
+            if schema["type"] not in _AROUND:
+                break
+            schema = self._resolved(schema["schema"])
+        match schema["type"]:
+            case "set" | "frozenset" as kind:
+                return ("items", kind, self._new(OPAQUE), 1, NO_LIMIT)
+            case "tuple" if schema.get("variadic_item_index") is None:
+                return ("tuple", [self._new(OPAQUE)])
+            case "named-tuple" | "call":  # the latter in Pydantic 2.12
+                cls: Any = schema.get("cls") or schema["function"]
+                is_tuple = isinstance(cls, type) and issubclass(cls, tuple)
+                return ("tuple", [self._new(OPAQUE)]) if is_tuple else OPAQUE
+            case "union" if not inside:
+                parts = [part for part in _choices(schema) if _KINDS.get(part["type"]) != "scalar"]
+                kinds = {self._outline(part, inside=True)[0] for part in parts}
+                return ("tuple", [self._new(OPAQUE)]) if kinds == {"tuple"} else OPAQUE
+            case _:
+                return OPAQUE
 
     def _model(self, schema: Schema, *, plain: bool) -> Node:
         cls: type[BaseModel] = schema["cls"]
@@ -210,24 +239,23 @@ class _Compiler:
         if not _known(schema, "items_schema", "min_length", "max_length"):
             return OPAQUE
         items: Schema = schema.get("items_schema") or {"type": "any"}
-        shortest, longest = _lengths(schema)
-        if "set" in schema["type"] and (
-            not self._is_hashable(items)
-            # Elements of other texts may be equal, and a set of them is then shorter than its text.
-            or (shortest > 1 and items["type"] not in _DISTINCT)
-        ):
-            return OPAQUE
-        return ("items", schema["type"], self.add(items), shortest, longest)
+        # Elements of other texts may be equal, and a set of them is then shorter than its text.
+        known = schema["type"] in ("list", "tuple") or self._are_distinct(items)
+        item = self.add(items) if known else self._new(OPAQUE)
+        return ("items", schema["type"], item, *_lengths(schema))
 
-    def _is_hashable(self, schema: Schema) -> bool:
-        """Whether every value of a schema may stand in a set, as far as that is easily told."""
+    def _are_distinct(self, schema: Schema) -> bool:
+        """Whether values may stand in a set, and equal ones always have the same text."""
         match schema["type"]:
             case "nullable":
-                return self._is_hashable(schema["schema"])
+                return self._are_distinct(schema["schema"])
             case "tuple":
-                return all(map(self._is_hashable, schema["items_schema"]))
+                return all(map(self._are_distinct, schema["items_schema"]))
+            case "literal":
+                expected: list[Any] = schema["expected"]
+                return len(set(expected)) == len(expected)
             case kind:
-                return _KINDS.get(kind) == "scalar"
+                return kind in _DISTINCT
 
     def tuple_(self, schema: Schema) -> Node:
         items: list[Schema] = schema["items_schema"]
@@ -263,13 +291,7 @@ class _Compiler:
         in_order = schema.get("mode") == "left_to_right"
         if in_order or not _known(schema, "choices", "mode", "auto_collapse"):
             return OPAQUE
-        choices: list[Any] = schema["choices"]
-        return self._union(
-            [
-                cast("tuple[Any]", choice)[0] if isinstance(choice, tuple) else choice
-                for choice in choices
-            ]
-        )
+        return self._union(_choices(schema))
 
     def tagged_union(self, schema: Schema) -> Node:
         if not _known(schema, "choices", "discriminator", "from_attributes"):
@@ -317,7 +339,7 @@ _MODEL_SETTINGS = (
 _FIELD_SETTINGS = (
     *("schema", "validation_alias", "serialization_alias", "serialization_exclude", "frozen"),
 )
-_DISTINCT = frozenset({"str", "int", "bool", "date", "uuid"})
+_DISTINCT = frozenset({"none", "bool", "int", "str", "date", "uuid", "bytes", "enum"})
 _ORDER = {"none": 0, "bool": 1, "int": 2, "float": 3, "str": 4}
 _SIMPLE = frozenset(_ORDER)
 _KINDS = (
@@ -370,6 +392,12 @@ def _known(schema: Schema, *settings: str) -> bool:
     return all(
         name in _NEUTRAL or name in settings or value is None for name, value in schema.items()
     )
+
+
+def _choices(union: Schema) -> list[Schema]:
+    """The members of a union, which may stand there with a label each."""
+    choices: list[Any] = union["choices"]
+    return [cast("tuple[Any]", part)[0] if isinstance(part, tuple) else part for part in choices]
 
 
 def _told_apart(choices: list[Schema]) -> bool:

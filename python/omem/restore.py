@@ -17,7 +17,7 @@ from omem.schema import compile_schema
 
 T = TypeVar("T", bound=BaseModel)
 
-_OBJECTS = ("model-fields", "typed-dict", "dataclass-args", "definition-ref")
+_OBJECTS = ("model-fields", "typed-dict", "dataclass-args", "named-tuple", "definition-ref")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 

@@ -8,7 +8,7 @@ use super::value::{Members, Value};
 use super::{Conflict, Custom, Lists, Merged, Merger, Outcome, Unobserved, split};
 use crate::error::reserve;
 use crate::json::scan::MAX_DEPTH;
-use crate::plan::{Field, Model, Node, NodeId, Rule};
+use crate::plan::{Field, Model, Node, NodeId, Plan, Rule};
 
 /// The range of a value in the incoming record.
 type Part = (usize, usize);
@@ -83,7 +83,7 @@ impl<'a> Walk<'a, '_> {
             let how = if rule == Rule::Union { Lists::Union } else { Lists::Append };
             let shape = self.merger.resolve(Some(field.node), b'[');
             self.list(shape, existing, incoming, how)?;
-            self.merged.doubtful |= is_doubtful(shape, existing);
+            self.merged.doubtful |= is_doubtful(self.merger.plan, shape, existing);
             return Ok(());
         }
         let old = existing.bytes().ok_or_else(Conflict::unreadable)?;
@@ -148,7 +148,8 @@ impl<'a> Walk<'a, '_> {
             }
             _ => self.object(Keys::Any(None), existing, part, depth)?,
         }
-        self.merged.doubtful |= self.merged.changed && is_doubtful(shape, existing);
+        self.merged.doubtful |=
+            self.merged.changed && is_doubtful(self.merger.plan, shape, existing);
         self.merged.changed |= outer;
         Ok(())
     }
@@ -310,9 +311,12 @@ impl<'a> Keys<'a> {
 }
 
 /// Whether a list or object that has changed may no longer be what the model allows.
-fn is_doubtful(shape: Option<&Node>, merged: &Value<'_>) -> bool {
+fn is_doubtful(plan: &Plan, shape: Option<&Node>, merged: &Value<'_>) -> bool {
     match (shape, merged) {
         (Some(Node::Opaque), Value::List(_) | Value::Dict(_)) => true,
+        // Of such elements, some may be equal whose texts are not.
+        (Some(Node::Set(items)), _) if matches!(plan.node(items.item), Node::Opaque) => true,
+        (Some(Node::Tuple(_)), Value::Dict(_)) => true,
         (Some(Node::List(items) | Node::Set(items)), Value::List(list)) => list.len() > items.max,
         (Some(Node::Dict(items)), Value::Dict(members)) => members.len() > items.max,
         (Some(Node::Model(model)), _) => !model.covered,
