@@ -10,8 +10,6 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, RootModel
 
-from omem import _omem
-
 T = TypeVar("T", bound=BaseModel)
 KeyExtractor = Callable[[T], Any] | str | tuple[str, ...]
 
@@ -103,25 +101,6 @@ def key_fields(model: type[BaseModel], extractor: object) -> list[str] | None:
     if kind != "tuple" or not all(isinstance(part, tuple) for part in parts):
         return None
     return [".".join(cast(Path, part)) for part in parts]
-
-
-def key_text(key: object) -> bytes:
-    """The canonical text of a key: equal for keys that are equal in a dict.
-
-    Args:
-        key: The key.
-
-    Returns:
-        The text.
-
-    Raises:
-        KeyExtractionError: It cannot be a key.
-
-    Examples:
-        >>> key_text(("a", 1.0)) == key_text(("a", True))
-        True
-    """
-    return _omem.key_text(key)
 
 
 def several(name: str, keys: Iterable[Any] | None) -> Iterable[Any]:

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from omem import _omem
 from omem.errors import KeyExtractionError, LoadError
-from omem.keys import key_text
 from omem.rows import read_rows
 
 T = TypeVar("T", bound=BaseModel)
@@ -128,7 +127,7 @@ class Quarantine(Mapping[Any, list[QuarantinedItem[T]]]):
     @staticmethod
     def _text(key: object) -> bytes:
         try:
-            return key_text(key)
+            return _omem.key_text(key)
         except KeyExtractionError:
             raise KeyError(key) from None
 

@@ -27,8 +27,6 @@ class Flat:
         pins: How many dumps read the vectors; meanwhile nobody may change them.
     """
 
-    compact = True
-
     def __init__(self, dimension: int, metric: Metric) -> None:
         self.metric = metric
         self.dimension = dimension

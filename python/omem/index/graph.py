@@ -34,8 +34,6 @@ class Graph:
         pins: How many dumps read the vectors; meanwhile nobody may change them.
     """
 
-    compact = False
-
     def __init__(self, dimension: int, metric: Metric, links: int) -> None:
         self.metric = metric
         self.dimension = dimension

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from omem import _omem
 from omem.errors import OMemError
-from omem.keys import key_text
 from omem.llm import Prompt, StructuredModel
 from omem.memory.persistence import Persistence
 
@@ -58,6 +58,21 @@ class Edit(Persistence[T]):
             ValueError: Not exactly one of `remove_fact` and `instruction` was given, or the
                 rewrite is invalid or has another key.
             RuntimeError: There is no model.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Person(BaseModel):
+            ...     name: str
+            ...     skills: list[str] = []
+            >>> def model(system, user, schema):  # stands for a chat model
+            ...     return {"name": "Ada", "skills": ["math"]}
+            >>> memory = OMem(Person, "name", llm_client=model)
+            >>> _ = memory.add(Person(name="Ada", skills=["math", "chess"]))
+            >>> memory.edit("Ada", remove_fact="She plays chess.")["applied"]
+            True
+            >>> memory.get("Ada").skills
+            ['math']
         """
         if (remove_fact is None) == (instruction is None):
             raise ValueError("give either remove_fact= or instruction=")
@@ -103,7 +118,7 @@ class Edit(Persistence[T]):
         if isinstance(answer, Exception):
             raise answer
         found = self._store.encode([answer]).keys()[0]
-        if found != key_text(key):
+        if found != _omem.key_text(key):
             raise EditError(
                 f"the model's rewrite of {key!r} has another key; to rename an entity, remove it "
                 "and add the new one"

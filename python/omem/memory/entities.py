@@ -221,6 +221,16 @@ class Entities(MemoryState[T]):
 
         Returns:
             An iterator over the caller's own copies; later changes do not show in it.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> [tag.name for tag in memory.iter_items()]
+            ['a', 'b']
         """
         return cast("Iterator[T]", iter(self._store.snapshot()))
 

@@ -20,7 +20,7 @@ from omem.index import VectorIndex, files
 from omem.index.embed import embed_texts
 from omem.index.text import texts
 from omem.index.vectors import Pinned
-from omem.keys import key_text, several
+from omem.keys import several
 from omem.memory._state import at_once
 from omem.memory.entities import Entities
 from omem.report import Progress, reporter
@@ -97,7 +97,7 @@ class Indexing(Entities[T]):
             KeyExtractionError: One of them holds what cannot be a key.
         """
         given = (several("removed_keys", removed_keys), several("upserted_keys", upserted_keys))
-        named = {key_text(key) for keys in given for key in keys}
+        named = {_omem.key_text(key) for keys in given for key in keys}
         with self._gate:
             if self._index is None or self.embedder is None:
                 return False

@@ -245,6 +245,22 @@ class Persistence(Search[T]):
         Raises:
             FileNotFoundError: There is no such file.
             LoadError: The file is damaged or does not fit; memory is as it was.
+
+        Examples:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add(Tag(name="old"))
+            >>> file = Path(tempfile.mkdtemp()) / "tags.json"
+            >>> _ = file.write_text('[{"name": "new"}]')
+            >>> memory.load_data(file, mode="merge").entities
+            2
+            >>> memory.load_data(file).entities
+            1
         """
         if mode not in ("replace", "merge"):
             raise ValueError(f"mode must be 'replace' or 'merge', not {mode!r}")
@@ -297,6 +313,19 @@ class Persistence(Search[T]):
         Raises:
             FileNotFoundError: There is no such file.
             LoadError: The file holds no metadata.
+
+        Examples:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> file = Path(tempfile.mkdtemp()) / "metadata.json"
+            >>> OMem(Tag, "name").dump_metadata(file)
+            >>> found = OMem(Tag, "name").load_metadata(file)
+            >>> found["schema_name"], found["mismatches"]
+            ('Tag', [])
         """
         path = Path(file_path)
         found = metadata.read(path)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from omem import _omem, sources
 from omem.base import StrPath
 from omem.errors import KeyExtractionError, SourceNotFoundError
-from omem.keys import key_function, key_text
+from omem.keys import key_function
 from omem.memory._state import one_of
 from omem.memory.entities import Refused
 from omem.memory.lookups import Lookups
@@ -76,7 +76,7 @@ class Sources(Lookups[T]):
         """
         ledger = self._need_ledger()
         try:
-            return ledger.sources_of(key_text(key))
+            return ledger.sources_of(_omem.key_text(key))
         except KeyExtractionError:
             return []
 
@@ -100,6 +100,17 @@ class Sources(Lookups[T]):
         Raises:
             RuntimeError: The memory keeps no ledger.
             ValueError: An observation does not fit the model; nothing was noted.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Person(BaseModel):
+            ...     name: str
+            ...     skills: list[str] = []
+            >>> memory = OMem(Person, "name", track_sources=True)
+            >>> memory.record_source("letter", [{"name": "Ada", "skills": ["math"]}])
+            >>> memory.empty(), memory.sources()
+            (True, {'letter': {'raw_items': 1, 'content_hash': None}})
         """
         ledger = self._need_ledger()
         check_source_id(source_id)
@@ -134,6 +145,18 @@ class Sources(Lookups[T]):
             RuntimeError: The memory keeps no ledger.
             TypeError: An item is not of the memory's schema.
             MergeError: A merge failed. Whatever is raised, nothing has changed.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Person(BaseModel):
+            ...     name: str
+            ...     skills: list[str] = []
+            >>> memory = OMem(Person, "name", track_sources=True)
+            >>> _ = memory.add(Person(name="Ada", skills=["math"]), source_id="letter")
+            >>> report = memory.upsert_source("letter", Person(name="Ada", skills=["poetry"]))
+            >>> memory.get("Ada").skills
+            ['poetry']
         """
         ledger = self._need_ledger()
         check_source_id(source_id)
@@ -243,6 +266,19 @@ class Sources(Lookups[T]):
         Raises:
             RuntimeError: The memory keeps no ledger.
             KeyError: There is no such source.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Person(BaseModel):
+            ...     name: str
+            ...     skills: list[str] = []
+            >>> memory = OMem(Person, "name", track_sources=True)
+            >>> _ = memory.add(Person(name="Ada"), source_id="letter")
+            >>> memory.tag_source("letter", add=["trusted"])
+            ['trusted']
+            >>> memory.source_tags("letter")
+            ['trusted']
         """
         ledger = self._need_ledger()
         adding, removing = strings("add", add), set(strings("remove", remove))
@@ -344,7 +380,7 @@ class Sources(Lookups[T]):
             >>> memory.ledger["letter"].raw_items
             []
         """
-        text = key_text(key)
+        text = _omem.key_text(key)
         with self._lock:
             removed, _, change = self._store.removal([key], erase=True)
             lookups = self._store.lookups_of(text)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
+from omem import _omem
 from omem.errors import KeyExtractionError, MergeError, ReentryError
-from omem.keys import KeyExtractor, key_function, key_text
+from omem.keys import KeyExtractor, key_function
 from omem.merger import tournament
 
 T = TypeVar("T", bound=BaseModel)
@@ -127,7 +128,7 @@ class BaseMerger(ABC, Generic[T]):
 
     def _key_of(self, item: T, number: int) -> bytes:
         try:
-            return key_text(self.key_extractor(item))
+            return _omem.key_text(self.key_extractor(item))
         except Exception as error:
             raise KeyExtractionError(
                 f"item {number}: {error} ({str(item)[:120]}); check key_extractor"

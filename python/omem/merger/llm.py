@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 
+from omem import _omem
 from omem.errors import MergeError
-from omem.keys import KeyExtractor, key_text
+from omem.keys import KeyExtractor
 from omem.llm import Prompt, StructuredModel
 from omem.merger.base import BaseMerger
 from omem.merger.classic import FieldMerger
@@ -198,7 +199,7 @@ class BaseLLMMerger(BaseMerger[T]):
     def _key_fault(self, key: Any, answer: T) -> str | None:
         try:
             answered = self.key_extractor(answer)
-            same = key_text(answered) == key_text(key)
+            same = _omem.key_text(answered) == _omem.key_text(key)
         except Exception as error:
             return f"its answer has no usable key ({error})"
         return None if same else f"its answer has another key, {answered!r}"
