@@ -140,6 +140,13 @@ CTRL_C = """
             raise KeyboardInterrupt
     signal.signal(signal.SIGINT, handler)
 
+    def until_stopped(work):
+        # In a function of its own: CPython 3.13 leaves the jump back of a loop out of a `try`.
+        global armed
+        while armed:
+            work()
+        armed = False
+
     def restore():
         small.clear()
         small.add(Airport(icao="A"))
@@ -159,9 +166,7 @@ CTRL_C = """
             armed = True
             try:
                 sender = subprocess.Popen(send)
-                while armed:
-                    work()
-                armed = False
+                until_stopped(work)
             except KeyboardInterrupt:
                 late = time.perf_counter() - start - after
                 stopped += 1
