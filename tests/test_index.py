@@ -424,7 +424,8 @@ def test_a_place_without_an_index_is_told(tmp_path: Path, caplog: pytest.LogCapt
     memory = memory_of(Counting(), 5)
     memory.build_index()
     memory.dump(tmp_path / "whole")
-    memory.load_index(tmp_path / "whole")
+    with caplog.at_level(logging.WARNING, "omem"):
+        memory.load_index(tmp_path / "whole")
     assert "holds no index; dump() writes it to its folder faiss_index" in caplog.text
     with pytest.raises(NotADirectoryError):
         memory.load_index(tmp_path / "whole" / "memory.json")
