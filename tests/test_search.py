@@ -176,6 +176,14 @@ def test_questions_that_cannot_be_answered() -> None:
         memory.search("q", top_k=1.5)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="sequence of str"):
         memory.search_many("query")
+    with pytest.raises(TypeError, match="a query must be a str, not list"):
+        memory.search(["query"])  # type: ignore[call-overload]
+    for search in (
+        memory.search,
+        lambda query, **options: memory.search_by_vector([1.0], **options),
+    ):
+        with pytest.raises(TypeError, match="where must be a function of the entity"):
+            search("query", where={"group": 1})
     for vector in ([1.0], [float("nan")] * 16, "text", [[1.0] * 16]):
         with pytest.raises(ValueError, match="vector"):
             memory.search_by_vector(vector)  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ class Search(Indexing[T]):
             RuntimeError: There is no embedder; `source_ids` or `tags` without a ledger.
             EmbedderError: The embedder failed, or gives vectors of another dimension than the
                 index has.
+            TypeError: The query is no str, or `where` no function.
             ValueError: `top_k` is negative.
 
         Examples:
@@ -160,7 +161,7 @@ class Search(Indexing[T]):
         Raises:
             RuntimeError: There is no embedder; `source_ids` or `tags` without a ledger.
             EmbedderError: The embedder failed, or gives vectors of another dimension.
-            TypeError: `queries` is a single str.
+            TypeError: `queries` is a single str, or holds what is none; `where` is no function.
             ValueError: `top_k` is negative.
 
         Examples:
@@ -231,6 +232,7 @@ class Search(Indexing[T]):
             RuntimeError: Entities have no vectors and there is no embedder; `source_ids` or `tags`
                 without a ledger.
             EmbedderError: The embedder failed.
+            TypeError: `where` is no function.
             ValueError: The vector is of another dimension than the index, or not finite; `top_k`
                 is negative.
 
@@ -255,6 +257,7 @@ class Search(Indexing[T]):
                 "the vector must be one row of finite floats; this one has the shape "
                 f"{queries.shape[1:]} or holds NaN or an infinity"
             )
+        _check_condition(where)
         within = self._scope(source_ids, tags)
         index = self._ready(None)
         if index is None or count == 0:
@@ -275,6 +278,10 @@ class Search(Indexing[T]):
         where: Where[T] | None,
         max_distance: float | None,
     ) -> list[list[tuple[T, float]]]:
+        for query in queries:
+            if not isinstance(cast(object, query), str):
+                raise TypeError(f"a query must be a str, not {type(query).__name__}")
+        _check_condition(where)
         embedder = self._need_embedder("search")
         count = _count(top_k)
         within = self._scope(source_ids, tags)
@@ -371,3 +378,10 @@ def _count(top_k: int) -> int:
     if count < 0:
         raise ValueError(f"top_k must not be negative, got {top_k}")
     return count
+
+
+def _check_condition(where: object) -> None:
+    if where is not None and not callable(where):
+        raise TypeError(
+            f"where must be a function of the entity, such as lambda entity: ..., not {where!r}"
+        )
