@@ -75,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
         "--minutes",
         type=positive,
         metavar="M",
-        help="for the whole run; what they are not enough for is left out (full: 52; quick: all)",
+        help="for the whole run; what they are not enough for is left out "
+        f"(full: {sum(block.minutes for block in SUITES['full'].blocks):.0f}; else: no limit)",
     )
     made.add_argument("--host", default=host(), help="name in the run's folder (%(default)s)")
     made.add_argument("--out", type=Path, help="where the run goes (benches/runs/DATE-HOST)")

@@ -3,14 +3,17 @@
 A case counts as changed when all three hold:
 
 - its samples differ by a two-sided Mann-Whitney U test [1], computed exactly, ties included, by
-  counting the subsets of the pooled mid-ranks; no distribution of the times is assumed;
+  counting the subsets of the pooled mid-ranks (of more than thirty samples on a side by the normal
+  approximation); no distribution of the times is assumed;
 - it still does after the Benjamini-Hochberg step-up [2] over all cases of the comparison, so that
   at most one in twenty of the reported changes is expected to be chance;
 - the medians differ by at least the threshold, 5 % by default: a drift of the machine between two
   runs is systematic, and no test sees through it. So the limits (write, read) are reported too: if
   they moved alike, the machine did.
 
-Fewer than four samples on a side can show nothing (the smallest p of 4 against 4 is 0.029).
+Few samples can show nothing: the smallest p of three against three is 0.1, of four against four
+0.029, and the step-up asks for less where many cases are compared. So compare runs of the cases in
+question with `--repetitions 9`.
 
 [1] Mann, Whitney: On a Test of Whether one of Two Random Variables is Stochastically Larger than
     the Other. Annals of Mathematical Statistics 18 (1947).
@@ -25,6 +28,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb, erfc, sqrt
 from pathlib import Path
 
 if not __package__:  # run as a file: `benches` is beside us, not on the path
@@ -34,6 +38,8 @@ from benches.results import Result, Run
 
 LEVEL = 0.05
 THRESHOLD = 0.05
+EXACT = 30
+"""Samples on a side up to which the test is computed exactly."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Change:
 
 
 def mann_whitney(left: Sequence[float], right: Sequence[float]) -> float:
-    """The two-sided p of the U test, exact, with mid-ranks for ties.
+    """The two-sided p of the U test, with mid-ranks for ties.
 
     Args:
         left: Samples.
@@ -69,6 +75,8 @@ def mann_whitney(left: Sequence[float], right: Sequence[float]) -> float:
     for value in pooled:
         first = pooled.index(value)
         doubled[value] = 2 * first + pooled.count(value) + 1
+    if max(len(left), len(right)) > EXACT:
+        return _normal([doubled[value] for value in left], [doubled[v] for v in pooled])
     # How many subsets of so many of the pooled samples have so high a sum of doubled ranks.
     subsets: list[dict[int, int]] = [defaultdict(int) for _ in range(len(left) + 1)]
     subsets[0][0] = 1
@@ -84,6 +92,16 @@ def mann_whitney(left: Sequence[float], right: Sequence[float]) -> float:
     return extreme / sum(sums.values())
 
 
+def _normal(left: list[int], pooled: list[int]) -> float:
+    """The same by the normal distribution that the sum of doubled ranks comes close to."""
+    taken, total = len(left), len(pooled)
+    middle = taken * (total + 1)
+    spread = sum((rank - (total + 1)) ** 2 for rank in pooled)
+    variance = taken * (total - taken) * spread / (total * (total - 1))
+    away = max(0, abs(sum(left) - middle) - 1)  # continuity: half a step of doubled ranks
+    return erfc(away / sqrt(2 * variance)) if variance else 1.0
+
+
 def significant(ps: Sequence[float], level: float = LEVEL) -> list[bool]:
     """Which of these stand the Benjamini-Hochberg step-up at a level."""
     order = sorted(range(len(ps)), key=lambda at: ps[at])
@@ -97,14 +115,32 @@ def significant(ps: Sequence[float], level: float = LEVEL) -> list[bool]:
     return stands
 
 
+def measured(run: Run) -> dict[tuple[str, str, int, str], Result]:
+    """The results that have samples, by case, kind, size and peer."""
+    return {(r.case, r.kind, r.size, r.peer): r for r in run.results if r.samples}
+
+
+def covered(before: Run, after: Run) -> str:
+    """What the comparison can see: results of both runs, with enough samples."""
+    left, right = measured(before), measured(after)
+    both = left.keys() & right.keys()
+    few = sum(1 for key in both if not shows(len(left[key].samples), len(right[key].samples)))
+    text = f"{len(both)} results of both runs are compared"
+    text += f", {few} of them with too few samples to show anything" if few else ""
+    for name, only in (("first", left.keys() - both), ("second", right.keys() - both)):
+        text += f"; {len(only)} are only in the {name}" if only else ""
+    return text + "."
+
+
+def shows(left: int, right: int) -> bool:
+    """Whether so many samples could differ at all: the smallest p that the test can give."""
+    return 2 / comb(left + right, left) <= LEVEL
+
+
 def changes(before: Run, after: Run, threshold: float = THRESHOLD) -> list[Change]:
     """What changed beyond the noise, the largest change first."""
-    known = {(r.case, r.kind, r.size, r.peer): r for r in before.results if r.samples}
-    pairs = [
-        (known[r.case, r.kind, r.size, r.peer], r)
-        for r in after.results
-        if r.samples and (r.case, r.kind, r.size, r.peer) in known
-    ]
+    known = measured(before)
+    pairs = [(known[key], r) for key, r in measured(after).items() if key in known]
     found = [Change(a, b, mann_whitney(a.samples, b.samples)) for a, b in pairs if a.median]
     stands = significant([change.p for change in found])
     told = [
@@ -117,7 +153,12 @@ def changes(before: Run, after: Run, threshold: float = THRESHOLD) -> list[Chang
 
 def describe(before: Run, after: Run, threshold: float = THRESHOLD) -> str:
     """The comparison as text."""
-    lines = [f"{before.revision} → {after.revision}"]
+    lines = [f"{before.revision} → {after.revision}", covered(before, after)]
+    lines += [
+        f"The {name} run is unfinished: it was interrupted at {run.unfinished}."
+        for name, run in (("first", before), ("second", after))
+        if run.unfinished
+    ]
     if before.machine.get("processor") != after.machine.get("processor"):
         lines.append("These runs are of different machines: the changes are not the code's.")
     found = changes(before, after, threshold)

@@ -133,20 +133,28 @@ def _full(size: int, *ask: str, minutes: float, rounds: int = 5, cut_off: float 
 FULL = Suite(
     "full",
     (
-        _full(1_000, *BASIC, "add", "startup", minutes=1),
-        _full(3_000, *BASIC, "add", minutes=1),
-        _full(10_000, *BASIC, "add", minutes=1),
+        _full(1_000, *BASIC, "add", "startup", minutes=1.7),
+        _full(10_000, *BASIC, "add", minutes=1.2),
         _full(30_000, *BASIC, "add", "merge", minutes=2.5),
-        _full(100_000, *BASIC, "add", minutes=2.5, cut_off=20),
-        _full(50_000, *VECTORS, minutes=2, cut_off=20),
-        _full(200_000, "add/new", "add/duplicates_50", *ON_ENTITIES, minutes=12, rounds=11),
-        _full(1_000_000, "add/new", *ON_ENTITIES, minutes=16),
+        _full(100_000, *BASIC, "add", minutes=3, cut_off=20),
+        _full(50_000, *VECTORS, minutes=1.8, cut_off=20),
+        _full(200_000, "add/new", "add/duplicates_50", *ON_ENTITIES, minutes=14, rounds=11),
+        _full(
+            1_000_000,
+            *BASIC,
+            "dump/after_load",
+            "get",
+            "lookup",
+            "memory",
+            "collector",
+            minutes=18,
+        ),
         *(
             Block("profiles", size, STREAMED, ("disk",), 3, 60, 120, minutes)
-            for size, minutes in ((100_000, 0.4), (1_000_000, 1.2), (10_000_000, 5.4))
+            for size, minutes in ((100_000, 0.3), (1_000_000, 0.8), (10_000_000, 4.5))
         ),
-        *(replace(block, minutes=0.6) for block in _shapes(50, 5, 30, 20)),
-        _full(100_000, *VECTORS, minutes=2.2, cut_off=20),
+        *(replace(block, minutes=0.55) for block in _shapes(25, 5, 30, 20)),
+        _full(100_000, *VECTORS, minutes=2, cut_off=20),
     ),
 )
 TINY = Suite(

@@ -34,7 +34,6 @@ class Trial:
         self.data = data
         self.path = folder / "saved"
         self.answer: Any = None
-        self.alone = 0.0
         self.load: Any = None
         """What `fresh_load` found."""
         self.base: Data | None = None
@@ -111,9 +110,13 @@ class Trial:
             self._done = name
 
     def loaded(self) -> None:
-        """Let the peer hold all entities as they come from a file."""
+        """Let the peer hold all entities as they came from a file."""
         peer: Any = self.peer
         self.once("loaded", lambda: peer.load(self.saved()))
+
+    def was_loaded(self) -> None:
+        """The peer holds all entities as they came from a file now, for the cases that follow."""
+        self._used, self._done = True, "loaded"
 
     def hold(self) -> None:
         """Let the peer hold all entities."""

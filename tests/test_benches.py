@@ -123,10 +123,8 @@ def test_a_run_without_time_leaves_out(tmp_path: Path) -> None:
     block = replace(Block("profiles", 50, ("dump/fresh",), ("json",)), minutes=1e-9)
     runner = Runner(Suite("x", (block,)), [NAMED["json"]], tmp_path, lambda what: None)
     runner.run()
-    assert {(r.peer, r.status) for r in runner.results()} == {
-        ("json", "left out"),
-        ("omem", "left out"),
-    }
+    found = {(r.peer, r.status) for r in runner.results()}
+    assert found == {("json", "left out"), ("omem", "ok")}
     text = report.question(made_run(runner.results()), "dump")
     assert "| json, dicts | left out |" in text
 
@@ -275,6 +273,18 @@ def test_mann_whitney_is_exact(left: list[float], right: list[float], p: float) 
     assert compare.mann_whitney(right, left) == pytest.approx(p)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_many_samples_are_tested_by_the_normal_approximation(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(seed)
+    left = [round(dice.gauss(1.0, 0.2), 2) for _ in range(31)]  # ties among them
+    right = [round(dice.gauss(1.1, 0.2), 2) for _ in range(28)]
+    approximate = compare.mann_whitney(left, right)
+    monkeypatch.setattr(compare, "EXACT", 100)
+    assert approximate == pytest.approx(compare.mann_whitney(left, right), rel=0.2)
+
+
 def test_ties_count_as_their_mean_rank() -> None:
     # Ranks 1, 3.5 (four times), 6: of the 20 sums of three, 12 are as far from the middle as 8 is.
     assert compare.mann_whitney([1, 2, 2], [2, 2, 3]) == pytest.approx(12 / 20)
@@ -313,3 +323,30 @@ def test_compare_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Slower: 0" in done.stdout and "Faster: 1" in done.stdout
     assert "0.50 ×  omem: dump/fresh, 10 profiles" in done.stdout
+
+
+def test_compare_tells_what_it_cannot_see() -> None:
+    before = made_run([timed([1, 2, 3]), timed([1, 2, 3, 4], "dump/gone")])
+    after = made_run([timed([1, 2, 3]), timed([1, 2, 3, 4], "dump/come")])
+    text = compare.describe(before, replace(after, unfinished="x"))
+    assert "1 results of both runs are compared, 1 of them with too few samples" in text
+    assert "1 are only in the first; 1 are only in the second." in text
+    assert "The second run is unfinished" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("{", "is no JSON"),
+        ("[]", "is no run of this suite"),
+        ('{"format": 1, "results": []}', "is no run of this suite"),
+        ('{"format": 1, "results": [{"x": 1}]}', "is no run of this suite"),
+    ],
+)
+def test_a_file_that_is_no_run_is_told(tmp_path: Path, content: str | None, said: str) -> None:
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SystemExit, match=said):
+        Run.load(path)

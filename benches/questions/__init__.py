@@ -7,7 +7,6 @@ measured, checks the answer, and returns the measured value; a wrong answer rais
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -82,7 +81,8 @@ def cases() -> dict[str, Case]:
     """All cases by id, in the order in which they are asked."""
     for question in ORDER:
         module(question)
-    return dict(_CASES)
+    ordered = sorted(_CASES.values(), key=lambda case: ORDER.index(case.question))
+    return {case.id: case for case in ordered}
 
 
 def heading(question: str) -> str:
@@ -97,4 +97,4 @@ def explanation(question: str) -> str:
 
 def reasons(question: str) -> dict[str, str]:
     """Why some peers are faster than omem here."""
-    return getattr(sys.modules[f"benches.questions.{question}"], "WHY", {})
+    return getattr(module(question), "WHY", {})

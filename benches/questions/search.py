@@ -15,7 +15,12 @@ from benches.peers.vectors import Vectors, seeded
 from benches.questions import case
 from benches.trial import Trial
 
-WHY = {"faiss": "the limit: it gives positions in the index, no entities"}
+WHY = {
+    "ontomem": "its index is the same flat one, which takes nearly all of the time (0.8 ms); omem "
+    "makes five models of the caller's own and makes sure that the vector is finite and the index "
+    "up to date: 51 µs of CPU a search where ontomem takes 38",
+    "faiss": "the limit: it gives positions in the index, no entities",
+}
 QUERIES, NEAREST, SCOPE = 40, 5, 50
 
 
