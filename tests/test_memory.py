@@ -206,6 +206,8 @@ def test_constructor_refusals() -> None:
         OMem(Airport, "icao", fields_for_index=["nope"])
     with pytest.raises(TypeError, match=r"fields_for_index must be several strings, as \['name'\]"):
         OMem(Airport, "icao", fields_for_index="name")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="give it as embedder="):
+        OMem(Airport, "icao", HashingEmbedder())
     for embedder in (HashingEmbedder, 3):
         with pytest.raises(TypeError, match="embedder must be an object"):
             OMem(Airport, "icao", embedder=embedder)  # type: ignore[arg-type]

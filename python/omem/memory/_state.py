@@ -76,6 +76,10 @@ class MemoryState(BaseMem[T]):
                 "embedder must be an object with embed_documents and embed_query, such as "
                 f"HashingEmbedder(), not {embedder!r}"
             )
+        if hasattr(llm_client, "embed_documents") and not hasattr(
+            llm_client, "with_structured_output"
+        ):
+            raise TypeError("llm_client is an embedder; give it as embedder=")
         self.fields_for_index = strings("fields_for_index", fields_for_index)
         unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
         if unknown:
