@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +14,10 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from models import profiles
-from omem import LossyError
+from omem import LossyError, OMem
 from omem._omem import Schema
 from omem.schema import compile_schema
 from same import anatomy
@@ -209,9 +211,54 @@ def test_deep_records_on_a_small_stack() -> None:
         with pytest.raises(LossyError):
             compile_schema(Tree).encode(tree)
 
+    on_a_small_stack(work)
+    assert results == ["written", "written", "deep", "deep"]
+
+
+def on_a_small_stack(work: Callable[[], None]) -> None:
     threading.stack_size(512 * 1024)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     threading.stack_size(0)
-    assert results == ["written", "written", "deep", "deep"]
+
+
+asked = contextvars.ContextVar("asked", default="outside")
+
+
+class Asking(BaseModel):
+    name: Annotated[str, AfterValidator(lambda _: asked.get())]
+
+
+class Slow(BaseModel):
+    name: str = "a"
+    even: Annotated[int, Field(multiple_of=2)] = 0
+    inner: Slow | None = None
+    content: Annotated[Any, AfterValidator(lambda x: x)] = None
+
+
+def test_what_only_pydantic_reads_is_stored_and_loaded_on_a_small_stack(tmp_path: Path) -> None:
+    depths = [20, 100, 160, 198]
+    loaded: list[int] = []
+
+    def work() -> None:
+        asked.set("inside")
+        for depth in depths:
+            model, content = Slow(), {"a": 1}
+            for _ in range(depth - 1):
+                model, content = Slow(inner=model), {"a": content}  # type: ignore[dict-item]
+            for item in (model, Slow.model_construct(content=content)):
+                memory = OMem(Slow, "name")
+                memory.add([item, item])
+                memory.dump_data(tmp_path / "x.json")
+                memory.load_data(tmp_path / "x.json")
+                assert (
+                    compile_schema(Slow).encode(memory.items[0])
+                    in (tmp_path / "x.json").read_bytes()
+                )
+            loaded.append(depth)
+        OMem(Asking, "name").add(Asking(name="inside"))
+        loaded.append(0)
+
+    on_a_small_stack(work)
+    assert loaded == [*depths, 0]

@@ -75,7 +75,8 @@ class Restorer(Generic[T]):
         return model
 
     def _validate(self, raw: bytes, **options: Any) -> T:
-        return cast(T, self._validator.validate_json(raw, by_alias=True, by_name=True, **options))
+        read = self._validator.validate_json
+        return cast(T, _omem.call_with_room(read, raw, by_alias=True, by_name=True, **options))
 
     def _migrated(self, raw: bytes) -> bytes:
         assert self._migrate is not None
@@ -123,7 +124,10 @@ class Restorer(Generic[T]):
         if _omem.alike(forbidding, model):
             return forbidding
         try:
-            written = [to_json(model, by_alias=way, round_trip=True) for way in (False, True)]
+            written = [
+                cast(bytes, _omem.call_with_room(to_json, model, by_alias=way, round_trip=True))
+                for way in (False, True)
+            ]
         except Exception:
             return model  # whoever asked for the model will find that it cannot be written
         values = [json.loads(text, parse_int=len) for text in (raw, *written)]

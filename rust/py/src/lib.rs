@@ -20,6 +20,7 @@ mod models;
 mod observed;
 mod progress;
 mod read;
+mod room;
 mod schema;
 mod slow;
 mod snapshot;
@@ -51,6 +52,8 @@ mod _omem {
     use crate::lock::MutationLock;
     #[pymodule_export]
     use crate::read::{Loaded, survey};
+    #[pymodule_export]
+    use crate::room::call_with_room;
     #[pymodule_export]
     use crate::schema::Schema;
     #[pymodule_export]
