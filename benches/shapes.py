@@ -117,7 +117,10 @@ Wide: type[BaseModel] = create_model("Wide", id=(int, ...), **_fields)
 
 
 def struct_of(model: type[BaseModel]) -> type[Any]:
-    """The msgspec struct with the same fields as a model, nested ones included."""
+    """The msgspec struct with the same fields as a model, nested ones included.
+
+    The collector does not track it (`gc=False`), as msgspec advises where there are no cycles.
+    """
     import msgspec
 
     def kind(annotation: Any) -> Any:
@@ -128,4 +131,5 @@ def struct_of(model: type[BaseModel]) -> type[Any]:
     return msgspec.defstruct(
         model.__name__,
         [(name, kind(field.annotation)) for name, field in model.model_fields.items()],
+        gc=False,
     )

@@ -150,7 +150,7 @@ FULL = Suite(
             minutes=18,
         ),
         *(
-            Block("profiles", size, STREAMED, ("disk",), 3, 60, 120, minutes)
+            Block("profiles", size, STREAMED, ("disk",), 3, 60, 240, minutes)
             for size, minutes in ((100_000, 0.3), (1_000_000, 0.8), (10_000_000, 4.5))
         ),
         *(replace(block, minutes=0.55) for block in _shapes(25, 5, 30, 20)),

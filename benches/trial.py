@@ -8,7 +8,7 @@ import signal
 import time
 import zlib
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +154,13 @@ class Trial:
             if peer.writes_json:
                 import orjson
 
-                saved, expected = orjson.loads(content), rows
+                # Compared as text: to Python, 1, 1.0 and True are equal.
+                exact = partial(orjson.dumps, option=orjson.OPT_SORT_KEYS)
+                same = exact(orjson.loads(content)) == exact(rows)
             else:
                 peer.load(self.path)
-                saved, expected = peer.items(), peer.make(rows)
-            self.expect(saved == expected, "the file does not hold the entities")
+                same = peer.items() == peer.make(rows)
+            self.expect(same, "the file does not hold the entities")
         finally:
             gc.enable()
         self._verified = checksum

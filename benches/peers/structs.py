@@ -22,13 +22,14 @@ class Msgspec(Keyed):
         super().__init__(data)
         self.held = {}
         self.struct = struct_of(data.model)
+        self.encoder = msgspec.json.Encoder()
         self.decoder = msgspec.json.Decoder(list[self.struct])  # type: ignore[name-defined]
 
     def make(self, rows: Iterable[Row]) -> list[Any]:
         return msgspec.convert(list(rows), list[self.struct])  # type: ignore[name-defined]
 
     def dump(self, path: Path) -> None:
-        write_synced(path, msgspec.json.encode(self.items()))
+        write_synced(path, self.encoder.encode(self.items()))
 
     def load(self, path: Path) -> None:
         self.hold(self.decoder.decode(path.read_bytes()))

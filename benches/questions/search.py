@@ -47,6 +47,8 @@ def asked(peer: Any, trial: Trial, recall: float, scope: range | None = None) ->
     def position(found: Any) -> int:
         return found if isinstance(found, int) else place[getattr(found, trial.data.key)]
 
+    most = max(map(len, trial.answer))
+    trial.expect(most <= NEAREST, f"{most} were found instead of {NEAREST}")
     hits = sum(
         len({position(found) for found in answer} & set(expected))
         for answer, expected in zip(trial.answer, wanted, strict=True)
