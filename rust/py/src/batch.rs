@@ -200,7 +200,8 @@ pub fn push(
     bytes.extend_from_slice(b",\n");
     let span = |at: usize, len: usize| -> PyResult<Span> {
         let narrow = |value: usize| {
-            u32::try_from(value).map_err(|_| LossyError::new_err("a record over 4 GiB"))
+            let told = || LossyError::new_err("a record of over 4 GiB; split it into several");
+            u32::try_from(value).map_err(|_| named(py, told(), store, item, position))
         };
         Ok(Span { chunk, start: narrow(at)?, len: narrow(len)? })
     };

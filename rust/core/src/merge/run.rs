@@ -280,10 +280,10 @@ pub(super) fn build(
         bytes.truncate(start);
         return Ok(None);
     }
-    let count = |bytes: usize| {
-        u32::try_from(bytes).map_err(|_| Error::TooLarge { what: "a record holds at most 4 GiB" })
+    let (Ok(len), Ok(from)) = (u32::try_from(bytes.len() - start), u32::try_from(start)) else {
+        bytes.truncate(start);
+        return Err(Error::Merge { item: 0, what: "the merged record has over 4 GiB".into() });
     };
-    let (len, start) = (count(bytes.len() - start)?, count(start)?);
     append(bytes, b",\n")?;
-    Ok(Some(Span { chunk, start, len }))
+    Ok(Some(Span { chunk, start: from, len }))
 }

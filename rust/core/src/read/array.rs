@@ -153,13 +153,13 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
         let at = self.window.at;
         self.keys.clear();
-        let text = &self.window.bytes;
-        if let Some(item) = self.judge.accept(text, at, &mut self.places, &mut self.keys)? {
-            let end = item.record.range().end;
+        let text = &self.window.bytes[at..];
+        if let Some(item) = self.judge.accept(text, 0, &mut self.places, &mut self.keys)? {
+            let record = &text[item.record.range()];
             // A scalar at the end of the window may go on; a record that ends does not.
-            if simdutf8::basic::from_utf8(&text[at..end]).is_ok() {
-                append(&mut self.loaded.batch, &text[at..end], Some((item, at)), &self.keys)?;
-                self.window.at = end;
+            if simdutf8::basic::from_utf8(record).is_ok() {
+                append(&mut self.loaded.batch, record, Some(item), &self.keys)?;
+                self.window.at += item.record.range().end;
                 return Ok(());
             }
         }
@@ -201,6 +201,9 @@ impl<'a, 'b> Reader<'a, 'b> {
         if (self.judge.plan.model().is_some() || !self.keep) && !value.starts_with(b"{") {
             return fault("an object was expected", 0);
         }
+        if u32::try_from(value.len()).is_err() {
+            return fault("a record of over 4 GiB; split it into several", 0);
+        }
         if let Err(error) = simdutf8::compat::from_utf8(value) {
             return fault("not UTF-8", error.valid_up_to());
         }
@@ -223,8 +226,7 @@ impl<'a, 'b> Reader<'a, 'b> {
                 at: self.window.offset(at),
             });
         }
-        let item = accepted.map(|item| (item, 0));
-        append(&mut self.loaded.batch, &self.compacted, item, &self.keys)
+        append(&mut self.loaded.batch, &self.compacted, accepted, &self.keys)
     }
 
     /// What is wrong at this offset of the window.
@@ -245,14 +247,9 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 }
 
-/// Appends a record to the batch: an accepted one with its item, whose spans count from an
-/// offset, or a doubtful one.
-fn append(
-    batch: &mut Batch,
-    record: &[u8],
-    item: Option<(Item, usize)>,
-    keys: &[u8],
-) -> Result<()> {
+/// Appends a record to the batch: an accepted one with its item, whose spans count from the
+/// record's beginning, or a doubtful one.
+fn append(batch: &mut Batch, record: &[u8], item: Option<Item>, keys: &[u8]) -> Result<()> {
     let (chunk, bytes) = batch.open_records()?;
     reserve(bytes, record.len() + 2)?;
     let start = bytes.len();
@@ -261,19 +258,15 @@ fn append(
     let to = span_in(chunk, start, record.len())?;
     let item = match item {
         None => Item { record: to, key: Span::default(), hash: 0, unset: (0, 0) },
-        Some((item, _)) if item.key.chunk == KEYS => {
+        Some(item) if item.key.chunk == KEYS => {
             let (chunk, bytes) = batch.open_keys()?;
             reserve(bytes, keys.len())?;
             let start = bytes.len();
             bytes.extend_from_slice(keys);
             Item { record: to, key: span_in(chunk, start, keys.len())?, ..item }
         }
-        Some((item, from)) => {
-            let key = span_in(
-                chunk,
-                start + item.key.range().start.saturating_sub(from),
-                item.key.range().len(),
-            )?;
+        Some(item) => {
+            let key = span_in(chunk, start + item.key.range().start, item.key.range().len())?;
             Item { record: to, key, ..item }
         }
     };

@@ -34,7 +34,8 @@ impl Judge<'_> {
         let Some(end) = check(self.plan, text, at, places) else {
             return Ok(None);
         };
-        let record = span(RECORDS, at, end)?;
+        // What has over 4 GiB is no record, and so it is told.
+        let Ok(record) = span(RECORDS, at, end) else { return Ok(None) };
         let Some(plan) = self.key else {
             return Ok(Some(Item { record, key: Span::default(), hash: 0, unset: (0, 0) }));
         };

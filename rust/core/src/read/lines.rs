@@ -245,10 +245,10 @@ impl<S: Sink> Reader<'_, S> {
             Some(line) => (line, true),
             None => (line, !line.ends_with(b"\n")),
         };
+        let Ok(record) = span(RECORDS, at, at + line.len()) else { return Ok(false) };
         if !closed || !text || !self.is_record(line)? {
             return Ok(false);
         }
-        let record = span(RECORDS, at, at + line.len())?;
         reserve(&mut part.doubtful, 1)?;
         part.doubtful.push((part.items.len(), part.lines, at as u64));
         reserve(&mut part.items, 1)?;

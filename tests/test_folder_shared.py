@@ -1,4 +1,4 @@
-"""A process that is forked in a dump, and a reader who may not lock the folder."""
+"""Folders shared with forked processes, with who may not lock them, with files of others."""
 
 from __future__ import annotations
 
@@ -146,3 +146,34 @@ def test_a_reader_who_may_not_write_sees_one_dump() -> None:
         program = [sys.executable, "-c", READER, str(Path(parent) / "m")]
         reader = subprocess.run(program, capture_output=True, text=True, timeout=60)
         assert reader.returncode == 0, reader.stderr
+
+
+def test_what_the_metadata_list_and_is_missing_is_told(tmp_path: Path) -> None:
+    memory = OMem(Note, "key", track_sources=True)
+    memory.add(Note(key=1), source_id="a")
+    memory.dump(tmp_path / "m")
+    (tmp_path / "m" / "sources.json").unlink()
+    report = memory.load(tmp_path / "m", verify=False)
+    assert report.warnings == ["sources.json is missing, though metadata.json lists it"]
+    assert memory.sources() == {}
+
+
+def test_a_file_in_the_place_of_the_index_folder_stops_no_load(tmp_path: Path) -> None:
+    memory = OMem(Note, "key")
+    memory.add(Note(key=1))
+    memory.dump(tmp_path / "m")
+    (tmp_path / "m" / "faiss_index").write_text("mine")
+    assert memory.load(tmp_path / "m").entities == 1
+    assert omem.verify(tmp_path / "m") == []
+    memory.dump(tmp_path / "m")
+    assert (tmp_path / "m" / "faiss_index").read_text() == "mine"
+
+
+def test_a_path_through_a_folder_that_was_not_there_leads_back(tmp_path: Path) -> None:
+    memory = OMem(Note, "key")
+    memory.add(Note(key=1))
+    winding = tmp_path / "new" / ".." / "m"
+    memory.dump(winding)
+    assert memory.load(winding).entities == 1
+    memory.dump_data(tmp_path / "other" / ".." / "d.json")
+    assert memory.load_data(tmp_path / "other" / ".." / "d.json").entities == 1
