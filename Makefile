@@ -89,7 +89,7 @@ bench-rust: ## the micro-benchmarks of the Rust core (criterion)
 	cargo bench --package omem-core $(ARGS)
 
 profile: $(BENCH)/built ## where the time goes: make profile CASE=load/first_get KIND=wide
-	$(BENCH)/bin/python -m benches.profile $(CASE) $(KIND) $(SIZE)
+	$(BENCH)/bin/python -m benches.profile $(CASE:%=--case %) $(KIND:%=--kind %) $(SIZE:%=--size %)
 
 fmt: build ## format Rust and Python
 	cargo fmt --all

@@ -138,7 +138,7 @@ FULL = Suite(
         _full(30_000, *BASIC, "add", "merge", minutes=2.5),
         _full(100_000, *BASIC, "add", minutes=3, cut_off=20),
         _full(50_000, *VECTORS, minutes=1.8, cut_off=20),
-        _full(200_000, "add/new", "add/duplicates_50", *ON_ENTITIES, minutes=14, rounds=11),
+        _full(200_000, "add/new", "add/duplicates_50", *ON_ENTITIES, minutes=13.5, rounds=11),
         _full(
             1_000_000,
             *BASIC,
@@ -147,11 +147,11 @@ FULL = Suite(
             "lookup",
             "memory",
             "collector",
-            minutes=18,
+            minutes=17.5,
         ),
         *(
             Block("profiles", size, STREAMED, ("disk",), 3, 60, 240, minutes)
-            for size, minutes in ((100_000, 0.3), (1_000_000, 0.8), (10_000_000, 4.5))
+            for size, minutes in ((100_000, 0.3), (1_000_000, 0.8), (10_000_000, 6))
         ),
         *(replace(block, minutes=0.55) for block in _shapes(25, 5, 30, 20)),
         _full(100_000, *VECTORS, minutes=2, cut_off=20),
