@@ -112,8 +112,9 @@ impl Pydantic {
             let options = PyDict::new(item.py());
             options.set_item("include", PySet::new(item.py(), [name])?)?;
             options.set_item("warnings", "error")?;
+            let alone = PyTuple::new(item.py(), [item])?;
             let writer = self.write.method.bind(item.py());
-            Ok(writer.call((item,), Some(&options)).is_err())
+            Ok(room::call_with_room(writer, &alone, Some(&options)).is_err())
         };
         let fields = self.class.bind(item.py()).getattr("__pydantic_fields__");
         let names = fields.and_then(|fields| fields.try_iter()?.collect::<PyResult<Vec<_>>>());
