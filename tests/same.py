@@ -43,7 +43,11 @@ def anatomy(value: Any) -> Any:
         case float():
             return kind, value.hex()
         case _ if is_dataclass(value):
-            return kind, [anatomy(getattr(value, field.name)) for field in fields(value)]
+            # Fields, and what `extra="allow"` keeps; not what is cached.
+            names = [field.name for field in fields(value)]
+            rest = [name for name in getattr(value, "__dict__", {}) if name not in names]
+            names += [name for name in rest if not hasattr(type(value), name)]
+            return kind, [(name, anatomy(getattr(value, name))) for name in names]
         case _:
             return kind, repr(value)
 

@@ -265,6 +265,11 @@ class Maybe(RootModel[Optional[int]]):
     pass
 
 
+@validated_dataclass(config=ConfigDict(extra="allow"))
+class Open:
+    a: int = 1
+
+
 class Movie(TypedDict, total=False):
     title: str
     year: int
@@ -278,6 +283,13 @@ class Pair(NamedTuple):
 Nested = TypeAliasType(
     "Nested", "int | str | float | bool | list[Nested] | dict[str, Nested] | None"
 )
+
+
+def caught(value: Any, read: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError:
+        return Inner(x=-1)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -361,6 +373,17 @@ LEAVES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Computed, st.builds(Computed, side=INTS)),
     (Private, st.builds(Private, name=TEXT)),
     (Point, st.builds(Point, st.floats(), st.floats())),
+    (Open, st.builds(Open, INTS) | INTS.map(lambda a: {"a": a, "more": 1})),
+    (Annotated[tuple[int, str], AfterValidator(lambda v: v)], st.tuples(INTS, TEXT)),
+    (
+        Annotated[frozenset[Decimal], Field(min_length=2)],
+        st.frozensets(st.sampled_from(list(map(Decimal, ["1", "1.0", "2"]))), min_size=2),
+    ),
+    (Annotated[Inner | Tree | dict[str, Any], Field(union_mode="left_to_right")], inners | trees),
+    (
+        Annotated[Inner, WrapValidator(lambda v, read: caught(v, read))],
+        inners | st.just({"x": "no"}),
+    ),
     (Movie, st.fixed_dictionaries({"title": TEXT}, optional={"year": INTS})),
     (Pair, st.builds(Pair, INTS, TEXT)),
     (Answer | None, st.none() | st.sampled_from(Answer)),
