@@ -102,8 +102,7 @@ class Runner:
                 budget = min(block.budget, (share - time.monotonic()) / (len(asked) - at))
                 self.progress(f"    {peer}: {case.id}")
                 if case.fresh:
-                    budget = min(block.budget, budget * len(fresh))
-                    self._measure_fresh(desk, block, peer, fresh, budget)
+                    self._measure_fresh(desk, block, peer, fresh, budget * len(fresh))
                 else:
                     self._measure(desk, block, peer, case, budget)
             self.save(f"{block.size:,} {block.kind}: {peer}, {case.id}")

@@ -14,8 +14,8 @@ from benches.questions import case
 from benches.trial import Trial
 
 _FEW = (
-    "of a few hundred entities a library's first allocations weigh more than what it holds; omem's "
-    "are about 200 kB"
+    "of few entities a process's first allocations weigh more than what it holds; omem's and its "
+    "buffers are about 200 kB"
 )
 WHY = {
     **dict.fromkeys(("ontomem", "pydantic", "pickle", "msgspec", "orjson", "json"), _FEW),
