@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from omem import LoadError, LoadReport, Merge, OMem
+from omem import LoadError, LoadReport, Merge, MergeError, OMem
 
 
 class Person(BaseModel):
@@ -225,3 +225,27 @@ def test_each_entry_of_the_quarantine_may_be_broken(folder: Path) -> None:
                 ("quarantine.json", number)
             ]
             assert [aside.item.age for aside in memory.quarantine["Old"]] == [31 - number]
+
+
+@pytest.mark.parametrize("mode", ["load", "replace", "merge"])
+def test_records_of_one_key_that_cannot_be_merged_are_set_aside(tmp_path: Path, mode: str) -> None:
+    content = '[{"name":"a","age":80},{"name":"b"},{"name":"a","age":30},{"name":"a","age":5}]'
+    (tmp_path / "memory.json").write_text(content)
+    memory = OMem(Person, "name")
+    memory.add(Person(name="old"))
+
+    def restore(**options: Any) -> LoadReport:
+        if mode == "load":
+            return memory.load(tmp_path, **options)
+        return memory.load_data(tmp_path / "memory.json", mode=mode, **options)  # type: ignore[arg-type]
+
+    with pytest.raises(MergeError, match=r"'a'.* cannot be merged"):
+        restore()
+    assert memory.keys == ["old"] and not memory.quarantine
+    report = restore(on_error="skip")
+    assert memory.keys == ["old", "a", "b"][mode != "merge" :]
+    entity = memory.get("a")
+    assert entity is not None and entity.age == 85
+    assert [aside.item.age for aside in memory.quarantine["a"]] == [30]
+    assert (report.records, report.merged, report.skipped) == (4, 1, [])
+    assert any("1 records cannot be merged" in warning for warning in report.warnings)

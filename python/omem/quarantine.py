@@ -132,6 +132,22 @@ class Quarantine(Mapping[Any, list[QuarantinedItem[T]]]):
             raise KeyError(key) from None
 
 
+def joined(entries: Entries, refused: Iterable[tuple[bytes, bytes, bytes, str]]) -> Entries:
+    """Entries and what was refused since, in a dict of its own.
+
+    Args:
+        entries: The entries.
+        refused: Key text, record of the other side, record and reason of each observation.
+
+    Returns:
+        All of them.
+    """
+    found = {key: list(there) for key, there in entries.items()}
+    for key, _, record, reason in refused:
+        found.setdefault(key, []).append((record, reason))
+    return found
+
+
 def to_json(quarantine: Quarantine[Any]) -> bytes:
     """The content of a `quarantine.json`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ from omem.folder import existing_folder
 from omem.index import VectorIndex
 from omem.index import files as index_files
 from omem.keys import key_fields
-from omem.memory._state import at_once, one_of
+from omem.memory._state import OnConflict, at_once, one_of
+from omem.memory.entities import Refused
 from omem.memory.search import Search
 from omem.merger.classic import ClassicMerger, FieldMerger
 from omem.metadata import DATA, DOCSTORE, INDEX_FOLDER, METADATA, QUARANTINE, SOURCES, VECTORS
@@ -176,10 +177,11 @@ class Persistence(Search[T]):
         size = found.get("size")
         if size not in (None, loaded.records):
             warnings.append(f"{METADATA} says {size} entities, {DATA} has {loaded.records}")
-        prepared, merged = self._prepare(loaded)
         skip, bad = options["on_error"] == "skip", _bad(loaded.skipped, DATA)
+        prepared, merged, refused = self._prepare(loaded, skip, warnings)
         known = found if verify else {}
         aside = self._read_quarantine(folder, path, known, restorer.fresh(), skip, bad)
+        aside = quarantine.joined(aside, refused)
         ledger = self._read_ledger(
             folder,
             path,
@@ -265,6 +267,7 @@ class Persistence(Search[T]):
         if mode not in ("replace", "merge"):
             raise ValueError(f"mode must be 'replace' or 'merge', not {mode!r}")
         path = Path(file_path)
+        warnings: list[str] = []
         with self._lock:
             loaded, restorer = self._read(
                 path,
@@ -277,18 +280,25 @@ class Persistence(Search[T]):
             if mode == "merge":
                 batch = loaded.batch()
                 lines = self._observe(batch, None, defaults_unset=True)
-                change = self._merge(batch, defaults_unset=True)
+                conflict: OnConflict | None = "quarantine" if on_error == "skip" else None
+                change = self._merge(batch, defaults_unset=True, on_conflict=conflict)
                 merged = change.merged + change.unchanged
+                warnings += _set_aside(change.refused)
                 self._apply(change, lines)
             else:
-                prepared, merged = self._prepare(loaded)
+                prepared, merged, refused = self._prepare(loaded, on_error == "skip", warnings)
+                aside = quarantine.joined(self._quarantine._entries, refused)
                 ledger = None
                 if self._ledger is not None:
                     ledger = self._ledger.restart(self._store.preview(prepared))
                 with self._gate:
-                    at_once(partial(self._store.swap, prepared), *self._ledger_steps(ledger))
+                    at_once(
+                        partial(self._store.swap, prepared),
+                        partial(setattr, self._quarantine, "_entries", aside),
+                        *self._ledger_steps(ledger),
+                    )
         bad = _bad(loaded.skipped, path.name)
-        return self._report(path, loaded, restorer, merged, bad, [], schema_changed=False)
+        return self._report(path, loaded, restorer, merged, bad, warnings, schema_changed=False)
 
     def dump_metadata(self, file_path: StrPath) -> None:
         """Save the metadata to one JSON file, atomically.
@@ -359,11 +369,16 @@ class Persistence(Search[T]):
         )
         return loaded, restorer
 
-    def _prepare(self, loaded: _omem.Loaded) -> tuple[_omem.Prepared, int]:
+    def _prepare(
+        self, loaded: _omem.Loaded, skip: bool, warnings: list[str]
+    ) -> tuple[_omem.Prepared, int, list[Refused]]:
         """A store of what was read; records of one key are merged without asking any model."""
         engine = self._merger.engine or FieldMerger.engine or ""
         lists = self._merger.lists if isinstance(self._merger, ClassicMerger) else "union"
-        return self._store.prepare(loaded, engine, lists)
+        aside = skip or self.on_conflict == "quarantine"
+        prepared, merged, refused = self._store.prepare(loaded, engine, lists, aside)
+        warnings += _set_aside(refused)
+        return prepared, merged, refused
 
     def _report(
         self,
@@ -524,6 +539,16 @@ class Persistence(Search[T]):
             for name, value in own.items()
             if name in found and found[name] != value
         ]
+
+
+def _set_aside(refused: Sequence[Refused]) -> list[str]:
+    if not refused:
+        return []
+    first = _omem.key_from_text(refused[0][0])
+    return [
+        f"{len(refused):,} records cannot be merged with others of their key and are set aside in "
+        f"the quarantine, first one of key {first!r}: {refused[0][3]}"
+    ]
 
 
 def _bad(skipped: list[tuple[int, int, int, str, str]], file: str) -> list[BadRecord]:

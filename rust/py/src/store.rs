@@ -13,7 +13,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::batch::{Batch, Change, push};
+use crate::batch::{Batch, Change, Refused, push};
 use crate::decode::decode;
 use crate::errors::{MergeError, to_py};
 use crate::fold::strategy_of;
@@ -229,25 +229,28 @@ impl Store {
 
     /// A store of loaded records in the place of what is there, once `swap` is called; records
     /// that share a key are merged. Returns how many were.
+    #[pyo3(signature = (loaded, strategy, lists, set_aside=false))]
     fn prepare(
         &self,
         py: Python<'_>,
         loaded: &Loaded,
         strategy: &str,
         lists: &str,
-    ) -> PyResult<(Prepared, usize)> {
+        set_aside: bool,
+    ) -> PyResult<(Prepared, usize, Vec<Refused>)> {
         let current = Arc::clone(&self.lock());
         let batch = match loaded.take()? {
             Records::Store(mut store) => {
                 self.copy_lookups(py, &mut store)?;
                 let store = store.succeeding(&current);
-                return Ok((Prepared(Mutex::new(Some(store))), 0));
+                return Ok((Prepared(Mutex::new(Some(store))), 0, Vec::new()));
             }
             Records::Batch(batch) => batch,
         };
         let strategy = strategy_of(strategy, lists)?;
         let insertion = self.insertion(py, batch)?;
         let built = py.detach(|| current.prepare(insertion)).map_err(to_py)?;
+        let mut refused = Vec::new();
         let (store, merged) = match built {
             Ok(store) => (store, 0),
             Err(changes) => {
@@ -255,22 +258,24 @@ impl Store {
                 let count = batch.items.len();
                 let empty = omem_core::Store::default();
                 let change = self.fold_onto(py, &empty, batch, strategy, true, None)?;
-                if let Some((key, _, _, reason)) = change.refused.first() {
+                if let (Some((key, _, _, reason)), false) = (change.refused.first(), set_aside) {
                     return Err(MergeError::new_err(format!(
-                        "the file has several records of key {}, which cannot be merged: {reason}",
+                        "the file has several records of key {}, which cannot be merged: {reason}; \
+                         set aside what cannot be merged with on_error=\"skip\"",
                         key_from_text(py, key)?.repr()?
                     )));
                 }
+                refused.clone_from(&change.refused);
                 let mut changes = change.take()?;
                 self.fill_columns(py, &mut changes)?;
                 let Ok(store) = current.prepare(changes).map_err(to_py)? else {
                     return Err(MergeError::new_err("records of one key were not merged"));
                 };
-                let merged = count - store.len();
+                let merged = (count - store.len()).saturating_sub(refused.len());
                 (store, merged)
             }
         };
-        Ok((Prepared(Mutex::new(Some(store))), merged))
+        Ok((Prepared(Mutex::new(Some(store))), merged, refused))
     }
 
     /// Puts a prepared store in the place of what is there.
