@@ -196,7 +196,21 @@ def test_what_is_no_extractor_is_refused(extractor: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [None, [1], {1}, {}, float("nan"), (1, None), object(), Decimal(1), "\ud800", 1j, len]
+    "key",
+    [
+        None,
+        [1],
+        {1},
+        {},
+        float("nan"),
+        (1, None),
+        object(),
+        Decimal(1),
+        "\ud800",
+        1j,
+        len,
+        pytest.param(10**4300, id="long"),
+    ],
 )
 def test_what_cannot_be_a_key_names_the_item(key: Any) -> None:
     memory: OMem[Item] = OMem(Item, lambda item: key if item.number else 0)

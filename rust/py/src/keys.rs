@@ -80,7 +80,10 @@ fn write(key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> PyResult<()
         let plain = key.py().get_type::<PyInt>().getattr("__int__")?.call1((key,))?;
         match plain.extract::<i64>() {
             Ok(small) => number::write_i64(out, small),
-            Err(_) => out.extend_from_slice(plain.str()?.to_str()?.as_bytes()),
+            Err(_) => {
+                let digits = plain.str().map_err(|_| refused("an int of over 4,300 digits"))?;
+                out.extend_from_slice(digits.to_str()?.as_bytes());
+            }
         }
     } else if let Ok(float) = key.cast::<PyFloat>() {
         if float.value().is_nan() {
