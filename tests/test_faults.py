@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from omem import HashingEmbedder, OMem
+from omem import HashingEmbedder, Merge, OMem
 
 
 class Counter(BaseModel):
@@ -55,30 +55,55 @@ def fresh() -> OMem[Counter]:
     return OMem(Counter, "key", embedder=HashingEmbedder(16))
 
 
-def generation_of(folder: Path) -> int:
-    """The one generation of a folder, index included, after it was loaded."""
-    memory = fresh()
-    report = memory.load(folder)
-    generations = {item.generation for item in memory}
-    assert len(generations) == 1, "a mixture of two dumps"
-    assert memory.size == 200
-    assert report.index == "loaded", report.index
-    assert memory.sync_index()
-    return generations.pop()
+class Load(BaseModel):
+    key: str
+    generation: int
+    text: str = ""
+    tons: Annotated[int, Merge.SUM, Field(le=40)] = 0
 
 
 DUMP_LOOP = """
+    from typing import Annotated
+    from pydantic import Field
+    from omem import Merge
+
+    class Load(Counter):
+        tons: Annotated[int, Merge.SUM, Field(le=40)] = 0
+
+    memory = OMem(
+        Load, "key", embedder=HashingEmbedder(16), track_sources=True, on_conflict="quarantine"
+    )
     generation = 0
     while True:
         generation += 1
-        memory.upsert(
-            Counter(key=f"k{n}", generation=generation, text="x" * (generation % 50))
+        said = [
+            Load(key=f"k{n}", generation=generation, text="x" * (generation % 50), tons=30)
             for n in range(200)
-        )
+        ]
+        memory.upsert_source("source", said, content_hash=str(generation))
+        memory.quarantine.clear()
+        memory.add(Load(key="k7", generation=generation, tons=30), source_id="other")
         memory.build_index()
         memory.dump(sys.argv[1])
         print(generation, flush=True)
 """
+
+
+def generation_of(folder: Path) -> int:
+    """The one generation of a folder after it was loaded: entities, index, ledger, quarantine."""
+    memory = OMem(
+        Load, "key", embedder=HashingEmbedder(16), track_sources=True, on_conflict="quarantine"
+    )
+    report = memory.load(folder)
+    generations = {item.generation for item in memory}
+    generations |= {aside.item.generation for aside in memory.quarantine["k7"]}
+    generations.add(int(memory.sources()["source"]["content_hash"]))
+    assert len(generations) == 1, "a mixture of two dumps"
+    assert memory.size == 200
+    assert report.index == "loaded", report.index
+    assert memory.sync_index()
+    assert len(memory.remove_source("source")["removed_keys"]) == 200
+    return generations.pop()
 
 
 def killed_dumps(folder: Path, kills: int, seed: int) -> None:
@@ -93,7 +118,7 @@ def killed_dumps(folder: Path, kills: int, seed: int) -> None:
         told, _ = process.communicate()
         acknowledged = int((first + told).split()[-1])
         assert generation_of(folder) in (acknowledged, acknowledged + 1)
-    memory = fresh()
+    memory = OMem(Load, "key", embedder=HashingEmbedder(16), track_sources=True)
     memory.load(folder)
     memory.dump(folder)
     left = [p.name for p in folder.rglob("*") if "-tmp" in p.name or "-new" in p.name]
