@@ -8,6 +8,7 @@
 mod array;
 mod judge;
 mod lines;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod window;

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::judge::{Judge, KEYS, RECORDS, span};
-use super::{Doubtful, Loaded, Source};
+use super::Source;
+use super::judge::{Judge, RECORDS, span};
+use super::sink::{Part, Sink};
 use crate::batch::{Item, Span};
 use crate::bytes::{Bytes, HUGE};
 use crate::error::{Error, Progress, Result, reserve};
 use crate::file::Digest;
 use crate::json::compact::compact;
 use crate::json::scan::validate;
-use crate::store::{Changes, Store};
 
 const BEGIN: &[u8] = b"[\n";
 const BETWEEN: &[u8] = b",\n";
@@ -34,13 +34,6 @@ const PART: u64 = if cfg!(test) { 100 } else { HUGE as u64 };
 /// as nobody tells it of those. Measured in Firecracker with free page reporting, where a load of
 /// 105 MB takes 100 to 180 ms in huge pages, 65 to 70 ms in small ones; elsewhere 52 ms and 65 ms.
 const SLOW: Duration = Duration::from_micros(1500);
-
-/// What the parts of a file become.
-pub(super) trait Sink: Default + Send {
-    /// Takes the next part, which begins at line and offset `at` of the file; false where it is
-    /// not to be had in this way. `share` tells how much of the file is taken with it, up to 1.
-    fn take(&mut self, part: Part, at: (u64, u64), share: f64) -> Result<bool>;
-}
 
 /// What was read of a file.
 pub(super) struct Read<S> {
@@ -124,19 +117,6 @@ struct Reader<'a, S> {
     slow: AtomicBool,
     /// Bytes and records, for progress.
     done: (AtomicU64, AtomicU64),
-}
-
-/// One range of the file.
-#[derive(Default)]
-pub(super) struct Part {
-    pub bytes: Bytes,
-    /// The keys that are built.
-    pub keys: Vec<u8>,
-    /// Their spans count the bytes as chunk 0 and the keys as chunk 1.
-    pub items: Vec<Item>,
-    /// Index of the item, line in the part, offset in the part.
-    pub doubtful: Vec<(usize, u64, u64)>,
-    pub lines: u64,
 }
 
 impl<S: Sink> Reader<'_, S> {
@@ -319,57 +299,6 @@ impl<S: Sink> Parts<S> {
             }
         }
         Ok(true)
-    }
-}
-
-/// Everything is taken, and what is doubtful is noted.
-impl Sink for Loaded {
-    fn take(&mut self, part: Part, (line, from): (u64, u64), _: f64) -> Result<bool> {
-        let Loaded { batch, doubtful, .. } = self;
-        reserve(&mut batch.chunks, 2)?;
-        let first = u32::try_from(batch.chunks.len()).unwrap_or(u32::MAX);
-        if first.checked_add(KEYS).is_none() {
-            return Err(Error::TooLarge { what: "a batch holds at most 2^32 chunks" });
-        }
-        let items = batch.items.len();
-        reserve(&mut batch.items, part.items.len())?;
-        batch.items.extend(part.items.into_iter().map(|mut item| {
-            item.record.chunk += first;
-            item.key.chunk += first;
-            item
-        }));
-        reserve(doubtful, part.doubtful.len())?;
-        doubtful.extend(part.doubtful.iter().map(|&(item, number, at)| Doubtful {
-            item: items + item,
-            record: line + number,
-            line: line + number + 2,
-            at: from + at,
-        }));
-        batch.chunks.push(part.bytes);
-        if !part.keys.is_empty() {
-            batch.chunks.push(part.keys.into());
-        }
-        Ok(true)
-    }
-}
-
-/// Taken are entities with a key of their own that need no further look.
-impl Sink for Store {
-    fn take(&mut self, part: Part, _: (u64, u64), share: f64) -> Result<bool> {
-        if !part.doubtful.is_empty() {
-            return Ok(false);
-        }
-        let items = self.len() + part.items.len();
-        self.expect((items as f64 / share) as usize, part.items.len())?;
-        let mut chunks = Vec::new();
-        reserve(&mut chunks, 2)?;
-        chunks.push(part.bytes);
-        chunks.push(part.keys.into());
-        match self.apply(Changes { chunks, inserts: part.items, ..Changes::default() }) {
-            Ok(()) => Ok(true),
-            Err(Error::Duplicate { .. } | Error::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
 
