@@ -2,6 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::error::{Error, Result, reserve};
@@ -18,6 +20,16 @@ pub(crate) const FULL: usize = HUGE - SPARE / 4;
 /// From this size on, [`Bytes::zeroed`] maps pages instead of asking the allocator.
 const MAP: usize = HUGE - SPARE;
 
+/// What pages large bytes are mapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageSize {
+    /// Huge ones, where the system has such: most of the time of reading into fresh memory goes to
+    /// making pages ready, and this takes the least of it.
+    Huge,
+    /// Those of 4 kB, or whatever the system uses.
+    Usual,
+}
+
 /// The bytes of a chunk.
 #[derive(Debug)]
 pub enum Bytes {
@@ -33,39 +45,33 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// This many zero bytes, to be read into. Large ones are mapped in huge pages where the
-    /// system has them, since most of the time of reading into fresh memory goes to page faults.
+    /// This many zero bytes, to be overwritten in one go. Large ones are mapped; all their pages are
+    /// made ready here, which is faster than one by one as they are touched.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn zeroed(len: usize) -> Result<Self> {
+    pub(crate) fn zeroed(len: usize, pages: PageSize) -> Result<Self> {
+        let failed = |_| Error::OutOfMemory { bytes: len };
         if len < MAP {
             let mut bytes = Vec::new();
             bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes: len })?;
             bytes.resize(len, 0);
             return Ok(Bytes::Grown(bytes));
         }
+        if pages == PageSize::Usual {
+            let pages = MmapOptions::new().len(len).populate().map_anon().map_err(failed)?;
+            return Ok(Bytes::Mapped { pages, len });
+        }
         // Linux aligns whole huge pages so that they can be huge.
         let whole = len.checked_next_multiple_of(HUGE).filter(|whole| whole - len <= SPARE);
-        let pages = MmapMut::map_anon(whole.unwrap_or(len))
-            .map_err(|_| Error::OutOfMemory { bytes: len })?;
-        // Advice alone: a kernel without huge pages refuses it, and the pages work all the same.
+        let pages = MmapMut::map_anon(whole.unwrap_or(len)).map_err(failed)?;
+        // Advice alone: an old kernel, or one without huge pages, refuses it, and the pages work
+        // all the same.
         #[cfg(target_os = "linux")]
-        let _ = pages.advise(memmap2::Advice::HugePage);
-        Ok(Bytes::Mapped { pages, len })
-    }
-
-    /// As [`Bytes::zeroed`], in pages of the usual size that are all there at once. Reading into
-    /// these takes a fifth longer than into huge ones, unless huge ones are slow to get.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn populated(len: usize) -> Result<Self> {
-        if len < MAP {
-            return Bytes::zeroed(len);
+        for advice in [Advice::HugePage, Advice::PopulateWrite] {
+            let _ = pages.advise(advice);
         }
-        let pages = MmapOptions::new().len(len).populate().map_anon();
-        Ok(Bytes::Mapped { pages: pages.map_err(|_| Error::OutOfMemory { bytes: len })?, len })
+        Ok(Bytes::Mapped { pages, len })
     }
 
     /// Forgets the bytes from `len` on.
@@ -150,7 +156,8 @@ mod tests {
     #[test]
     fn small_and_mapped_bytes_behave_alike() -> Result<()> {
         for len in [0, 1, MAP - 1, MAP, MAP + 1, HUGE, HUGE + 1, 2 * HUGE - 1] {
-            for mut bytes in [Bytes::zeroed(len)?, Bytes::populated(len)?] {
+            for pages in [PageSize::Huge, PageSize::Usual] {
+                let mut bytes = Bytes::zeroed(len, pages)?;
                 assert_eq!(matches!(bytes, Bytes::Mapped { .. }), len >= MAP);
                 assert!(bytes.iter().all(|&byte| byte == 0));
                 assert_eq!(bytes.len(), len);
@@ -166,7 +173,9 @@ mod tests {
 
     #[test]
     fn a_size_that_cannot_be_had_is_an_error() {
-        assert!(matches!(Bytes::zeroed(usize::MAX / 4), Err(Error::OutOfMemory { .. })));
-        assert!(matches!(Bytes::populated(usize::MAX / 4), Err(Error::OutOfMemory { .. })));
+        for pages in [PageSize::Huge, PageSize::Usual] {
+            let found = Bytes::zeroed(usize::MAX / 4, pages);
+            assert!(matches!(found, Err(Error::OutOfMemory { .. })));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A file of records, read into a [`Batch`]: split, checked and keyed.
 //!
-//! A file in our own layout, one record per line, is read on two threads straight into the chunks
+//! A file in our own layout, one record per line, is read on up to four threads straight into the chunks
 //! that become the arena ([`lines`]). Any other JSON array is streamed ([`mod@array`]). Both keep
 //! what the plan covers and hand on the rest: a record that is JSON, but not canonical beyond
 //! doubt, is [`Doubtful`], and Pydantic's to judge.

@@ -1,4 +1,4 @@
-//! Our own layout, `[\n{…},\n{…}\n]\n`: parts of the file, cut at newlines, on two threads.
+//! Our own layout, `[\n{…},\n{…}\n]\n`: parts of the file, cut at newlines, on several threads.
 //!
 //! A canonical record holds no newline, so that each line is a record and its comma. A thread
 //! claims the next part, reads it into a chunk of its own, checks its lines while they are in
@@ -8,7 +8,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -16,11 +15,12 @@ use super::Source;
 use super::judge::{Judge, RECORDS, span};
 use super::sink::{Part, Sink};
 use crate::batch::{Item, Span};
-use crate::bytes::{Bytes, HUGE};
+use crate::bytes::HUGE;
 use crate::error::{Error, Progress, Result, reserve};
 use crate::file::Digest;
 use crate::json::compact::compact;
 use crate::json::scan::validate;
+use crate::pages::Supply;
 
 const BEGIN: &[u8] = b"[\n";
 const BETWEEN: &[u8] = b",\n";
@@ -28,12 +28,6 @@ const END: &[u8] = b"\n]\n";
 
 /// A part is at most this long, unless a line is longer: a huge page.
 const PART: u64 = if cfg!(test) { 100 } else { HUGE as u64 };
-
-/// Reading a part into a huge page takes 0.5 ms. It takes 4 ms where a hypervisor was told of free
-/// huge pages, took them back, and must find the memory anew; 4 kB pages are mostly left alone,
-/// as nobody tells it of those. Measured in Firecracker with free page reporting, where a load of
-/// 105 MB takes 100 to 180 ms in huge pages, 65 to 70 ms in small ones; elsewhere 52 ms and 65 ms.
-const SLOW: Duration = Duration::from_micros(1500);
 
 /// What was read of a file.
 pub(super) struct Read<S> {
@@ -59,13 +53,13 @@ pub(super) fn read<S: Sink>(
         parts: Mutex::new(Parts::<S>::default()),
         stop: Mutex::new(None),
         stopped: AtomicBool::new(false),
-        slow: AtomicBool::new(false),
+        supply: Supply::default(),
         done: (AtomicU64::new(0), AtomicU64::new(0)),
     };
     lock(&reader.parts).hash.update(BEGIN);
     thread::scope(|scope| {
-        if body - BEGIN.len() as u64 > PART {
-            // Without a second thread this one does it all.
+        for _ in 1..threads(body) {
+            // Without another thread this one does it all.
             let _ = thread::Builder::new().spawn_scoped(scope, || reader.work(|_, _| true));
         }
         reader.work(progress);
@@ -80,6 +74,18 @@ pub(super) fn read<S: Sink>(
     hash.update(END);
     let digest = Digest { bytes: source.size, checksum: hash.digest() };
     Ok(Some(Read { sink, lines, digest }))
+}
+
+/// How many threads to read on. Putting the parts together, a fifth of the work, is done by one at
+/// a time.
+fn threads(body: u64) -> usize {
+    match body.div_ceil(PART) {
+        0 | 1 => 1,
+        parts => {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            cores.min(4).min(usize::try_from(parts).unwrap_or(usize::MAX))
+        }
+    }
 }
 
 /// Where the lines of the file end, if it looks like our layout.
@@ -113,8 +119,7 @@ struct Reader<'a, S> {
     parts: Mutex<Parts<S>>,
     stop: Mutex<Option<Stop>>,
     stopped: AtomicBool,
-    /// Whether huge pages are slow to get.
-    slow: AtomicBool,
+    supply: Supply,
     /// Bytes and records, for progress.
     done: (AtomicU64, AtomicU64),
 }
@@ -191,22 +196,11 @@ impl<S: Sink> Reader<'_, S> {
         Ok(self.body)
     }
 
-    /// Reads one range.
-    fn bytes(&self, from: u64, len: usize) -> Result<Bytes> {
-        let slow = self.slow.load(Ordering::Relaxed);
-        let begun = Instant::now();
-        let mut bytes = if slow { Bytes::populated(len)? } else { Bytes::zeroed(len)? };
-        self.source.read_at(&mut bytes, from)?;
-        if !slow && len <= HUGE && begun.elapsed() > SLOW {
-            self.slow.store(true, Ordering::Relaxed);
-        }
-        Ok(bytes)
-    }
-
     /// Reads and checks one range.
     fn part(&self, from: u64, to: u64) -> Result<Option<Part>> {
         let len = usize::try_from(to - from).unwrap_or(usize::MAX);
-        let mut part = Part { bytes: self.bytes(from, len)?, ..Part::default() };
+        let mut part = Part { bytes: self.supply.take(len)?, ..Part::default() };
+        self.source.read_at(&mut part.bytes, from)?;
         let text = simdutf8::basic::from_utf8(&part.bytes).is_ok();
         let mut places = self.judge.places();
         let mut at = 0;
