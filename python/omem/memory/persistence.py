@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
@@ -200,8 +200,9 @@ class Persistence(Search[T]):
             )
         index, told = self._read_index(folder, path, warnings)
         for name in (SOURCES, QUARANTINE, VECTORS, DOCSTORE):
-            if metadata.facts_of(found, name) is not None and folder.path(name) is None:
-                warnings.append(f"{name} is missing, though {METADATA} lists it")
+            with suppress(OSError):  # what is there and no file was told of above
+                if metadata.facts_of(found, name) is not None and folder.path(name) is None:
+                    warnings.append(f"{name} is missing, though {METADATA} lists it")
         changed = found.get("schema_fingerprint") not in (None, self._schema.fingerprint)
         return _Read(
             loaded, restorer, prepared, merged, aside, ledger, index, told, bad, warnings, changed

@@ -147,7 +147,11 @@ impl<S: Sink> Reader<'_, S> {
                 Ok(false) => break,
                 Err(stop) => {
                     self.stopped.store(true, Ordering::Relaxed);
-                    lock(&self.stop).get_or_insert(stop);
+                    let mut why = lock(&self.stop);
+                    // An error, or the wish of the user to stop, counts more than another layout.
+                    if !matches!(*why, Some(Stop::Error(_))) {
+                        *why = Some(stop);
+                    }
                 }
             }
         }
