@@ -296,3 +296,20 @@ def test_a_memory_adds_nothing_for_the_collector() -> None:
     gc.collect()
     assert len(gc.get_objects()) - before < 1_000
     assert memory.size == 5_000
+
+
+def test_many_models_are_old_to_the_collector_at_once_and_nothing_is_thawed() -> None:
+    memory = OMem(Profile, "name")
+    memory.add(iter(profiles(10_000)))
+    gc.collect()
+    items = memory.items
+    assert gc.get_count()[0] < 1_000  # not one for each model
+    old = {id(item) for item in gc.get_objects(generation=2)}
+    assert all(id(item) in old for item in items)
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        assert memory.items == items
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()

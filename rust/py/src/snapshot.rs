@@ -10,13 +10,16 @@ use omem_core::write::write_records;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::decode::{Paused, decode};
+use crate::decode::{Paused, age, decode};
 use crate::keys::key_from_text;
 use crate::progress::detached;
 use crate::schema::Schema;
 
 /// So many entities are decoded at once by an iterator.
 const BLOCK: usize = 256;
+
+/// From so many models on, the collector's next pass is worth sparing.
+const MANY: usize = 10_000;
 
 /// Entities that nothing changes any more.
 #[pyclass(frozen, module = "omem._omem")]
@@ -63,7 +66,12 @@ impl Snapshot {
 
     /// All entities, as a list.
     fn decode<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, self.block(py, 0, usize::MAX)?)
+        let _paused = Paused::new(py);
+        let models = PyList::new(py, self.block(py, 0, usize::MAX)?)?;
+        if models.len() >= MANY {
+            age(py)?;
+        }
+        Ok(models)
     }
 
     /// All keys, as a list.
