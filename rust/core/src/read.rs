@@ -1,8 +1,8 @@
 //! A file of records, read into a [`Batch`]: split, checked and keyed.
 //!
-//! A file in our own layout, one record per line, is read on up to four threads straight into the chunks
-//! that become the arena ([`lines`]). Any other JSON array is streamed ([`mod@array`]). Both keep
-//! what the plan covers and hand on the rest: a record that is JSON, but not canonical beyond
+//! A file in our own layout, one record per line, is read on up to four threads straight into the
+//! chunks that become the arena ([`lines`]). Any other JSON array is streamed ([`mod@array`]). Both
+//! keep what the plan covers and hand on the rest: a record that is JSON, but not canonical beyond
 //! doubt, is [`Doubtful`], and Pydantic's to judge.
 
 mod array;
@@ -73,13 +73,15 @@ pub fn read(
     progress: &mut Progress,
 ) -> Result<Loaded> {
     let source = Source::open(path)?;
-    let judge = Judge { plan, key };
-    let mut report = rising(progress);
-    let loaded = match lines::read::<Loaded>(&source, &judge, &mut report)? {
+    all(&source, &Judge { plan, key }, skip, &mut rising(progress))
+}
+
+fn all(source: &Source, judge: &Judge, skip: bool, progress: &mut Progress) -> Result<Loaded> {
+    let loaded = match lines::read::<Loaded>(source, judge, progress)? {
         Some(Read { sink, lines, digest }) => Loaded { records: lines, digest, ..sink },
-        None => array::read(&source, &judge, skip, &mut report)?,
+        None => array::read(source, judge, skip, progress)?,
     };
-    if report(loaded.digest.bytes, loaded.records) { Ok(loaded) } else { Err(Error::Interrupted) }
+    if progress(loaded.digest.bytes, loaded.records) { Ok(loaded) } else { Err(Error::Interrupted) }
 }
 
 /// Reads the records of a file straight into a store, part by part, or gives what [`read`] gives:
@@ -100,7 +102,7 @@ pub fn store(
     match lines::read::<Store>(&source, &judge, &mut report)? {
         Some(Read { sink, lines, digest }) if report(digest.bytes, lines) => Ok(Ok((sink, digest))),
         Some(_) => Err(Error::Interrupted),
-        None => read(path, plan, Some(key), skip, &mut report).map(Err),
+        None => all(&source, &judge, skip, &mut report).map(Err),
     }
 }
 

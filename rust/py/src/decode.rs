@@ -78,10 +78,11 @@ impl Drop for Paused {
 
 /// Has the collector count what was just made as old, as it would after two passes that walk all of
 /// it: the one that follows the making of 200,000 models takes as long as a third of making them.
-/// Where objects are frozen this is not done, as it would thaw them.
+/// Young garbage of others so waits for the next full pass. Where objects are frozen this is not
+/// done, as it would thaw them.
 ///
 /// # Errors
-/// None that is known.
+/// What the module `gc` raises.
 pub fn age(py: Python<'_>) -> PyResult<()> {
     let collector = py.import("gc")?;
     if collector.call_method0("get_freeze_count")?.extract::<usize>()? == 0 {
