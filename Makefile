@@ -36,6 +36,7 @@ test: lint test-rust test-python ## everything that must hold: lints, types, Rus
 lint: build ## formatting, lints and types
 	cargo fmt --all --check
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --manifest-path rust/fuzz/Cargo.toml --target-dir target/fuzz --no-default-features -- -D warnings
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo doc --quiet --no-deps --document-private-items --workspace
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .

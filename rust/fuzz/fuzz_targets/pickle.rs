@@ -2,24 +2,28 @@
 
 #![no_main]
 
+use std::collections::HashSet;
+
 use libfuzzer_sys::fuzz_target;
-use omem_core::pickle::{Value, read};
+use omem_core::pickle::read;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(pickle) = read(bytes) else { return };
-    assert!(pickle.values.len() <= bytes.len());
-    let count = pickle.values.len() as u32;
-    assert!(pickle.root < count);
-    let mut parts = 0;
-    for value in &pickle.values {
-        let inside: Vec<u32> = match value {
-            Value::List(ids) | Value::Tuple(ids) => ids.clone(),
-            Value::Dict(entries) => entries.iter().flat_map(|&(key, value)| [key, value]).collect(),
-            Value::Object(state) => state.iter().copied().collect(),
-            _ => Vec::new(),
-        };
-        assert!(inside.iter().all(|&id| id < count));
-        parts += inside.len();
+    for text in [None, Some("page_content")] {
+        let Ok(pickle) = read(bytes, text) else { continue };
+        let (mut seen, mut next, mut parts) = (HashSet::from([pickle.root]), vec![pickle.root], 0);
+        while let Some(id) = next.pop() {
+            // Each byte makes one value at most.
+            assert!((id as usize) < bytes.len());
+            let items = pickle.items(id).unwrap_or_default().iter().copied();
+            let entries = pickle.entries(id).into_iter().flatten();
+            let inside: Vec<_> =
+                items.chain(entries.flat_map(|(key, value)| [key, value])).collect();
+            parts += inside.len();
+            next.extend(inside.into_iter().filter(|&id| seen.insert(id)));
+            assert!(pickle.str(id).is_none_or(|text| text.len() <= bytes.len()));
+            assert!(pickle.bytes(id).is_none_or(|part| part.len() <= bytes.len()));
+        }
+        // The state of an object is met once more at the object.
+        assert!(parts <= 2 * bytes.len());
     }
-    assert!(parts <= bytes.len());
 });
