@@ -344,3 +344,10 @@ def test_progress_reports_and_can_stop(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         memory.load_data(tmp_path / "x.json", progress=stop)
     assert memory.empty()
+
+
+def test_a_folder_given_as_a_file_is_told_with_the_verb_for_it(tmp_path: Path) -> None:
+    memory = OMem(Profile, "name")
+    memory.dump(tmp_path / "m")
+    with pytest.raises(IsADirectoryError, match=r"load\(\) restores those"):
+        memory.load_data(tmp_path / "m")

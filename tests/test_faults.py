@@ -458,11 +458,13 @@ def test_everything_works_after_a_fork() -> None:
 def test_ctrl_c_ends_a_dump_and_leaves_the_old_one(tmp_path: Path) -> None:
     process = run(
         """
+        import os, signal
+        # A shell has what it runs in the background ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         memory.add(Counter(key=f"k{n}", generation=1, text="x" * 500) for n in range(50_000))
         memory.dump(sys.argv[1])
         memory.upsert(Counter(key="k1", generation=2))
         def stop(done, records):
-            import os, signal
             os.kill(os.getpid(), signal.SIGINT)
         try:
             memory.dump(sys.argv[1], progress=stop)

@@ -165,7 +165,7 @@ class MemoryState(BaseMem[T]):
             return [cast(T, items)]
         if isinstance(items, (str, bytes, dict)) or not isinstance(items, Iterable):
             raise TypeError(
-                f"expected a {self.memory_schema.__name__} or an iterable of them, "
+                f"expected {self.memory_schema.__name__} objects, one or an iterable, "
                 f"got {type(cast(object, items)).__name__}"
             )
         return items

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from errno import EISDIR
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
@@ -115,6 +116,8 @@ class Reading(Search[T]):
         one_of("unknown", unknown, get_args(Unknown))
         if migrate is not None and not callable(migrate):
             raise TypeError(f"migrate must be a callable, not {type(migrate).__name__}")
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "a folder; load() restores those", str(path))
         restorer = Restorer(self.memory_schema, drop_unknown=unknown == "drop", migrate=migrate)
         loaded = self._store.read(
             path,
