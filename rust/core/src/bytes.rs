@@ -1,10 +1,10 @@
 //! The memory of a chunk: a vector that grows, or pages straight from the system.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 #[cfg(target_os = "linux")]
 use memmap2::Advice;
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::MmapMut;
 
 use crate::error::{Error, Result, reserve};
 
@@ -45,8 +45,8 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// This many zero bytes, to be overwritten in one go. Large ones are mapped; all their pages are
-    /// made ready here, which is faster than one by one as they are touched.
+    /// This many zero bytes, to be overwritten in one go. Large ones are mapped, and their pages are
+    /// best made [ready](Bytes::ready) before they are touched.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -59,19 +59,27 @@ impl Bytes {
             return Ok(Bytes::Grown(bytes));
         }
         if pages == PageSize::Usual {
-            let pages = MmapOptions::new().len(len).populate().map_anon().map_err(failed)?;
+            let pages = MmapMut::map_anon(len).map_err(failed)?;
             return Ok(Bytes::Mapped { pages, len });
         }
         // Linux aligns whole huge pages so that they can be huge.
         let whole = len.checked_next_multiple_of(HUGE).filter(|whole| whole - len <= SPARE);
         let pages = MmapMut::map_anon(whole.unwrap_or(len)).map_err(failed)?;
-        // Advice alone: an old kernel, or one without huge pages, refuses it, and the pages work
-        // all the same.
+        // Advice alone: a system without huge pages refuses it, and the pages work all the same.
         #[cfg(target_os = "linux")]
-        for advice in [Advice::HugePage, Advice::PopulateWrite] {
-            let _ = pages.advise(advice);
-        }
+        let _ = pages.advise(Advice::HugePage);
         Ok(Bytes::Mapped { pages, len })
+    }
+
+    /// Makes the pages of a range ready in one go, which is faster than one by one as they are touched;
+    /// an old kernel does the latter all the same.
+    pub(crate) fn ready(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        if let Bytes::Mapped { pages, .. } = self {
+            let _ = pages.advise_range(Advice::PopulateWrite, range.start, range.len());
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
     }
 
     /// Forgets the bytes from `len` on.
@@ -159,6 +167,7 @@ mod tests {
             for pages in [PageSize::Huge, PageSize::Usual] {
                 let mut bytes = Bytes::zeroed(len, pages)?;
                 assert_eq!(matches!(bytes, Bytes::Mapped { .. }), len >= MAP);
+                bytes.ready(0..len / 2);
                 assert!(bytes.iter().all(|&byte| byte == 0));
                 assert_eq!(bytes.len(), len);
                 bytes.fill(7);

@@ -35,14 +35,19 @@ pub fn accepts(plan: &Plan, node: NodeId, text: &[u8], at: usize) -> bool {
 /// Whether a text begins with this prefix: without a call of `memcmp` for the usual lengths.
 #[inline]
 fn begins(text: &[u8], prefix: &[u8]) -> bool {
+    /// Whether the first N bytes are the same, and the last N.
+    #[inline]
+    fn ends<const N: usize>(text: &[u8], prefix: &[u8]) -> bool {
+        text.first_chunk::<N>() == prefix.first_chunk()
+            && text.last_chunk::<N>() == prefix.last_chunk()
+    }
     let Some(text) = text.get(..prefix.len()) else {
         return false;
     };
-    match (text.first_chunk::<8>(), text.last_chunk(), prefix.first_chunk(), prefix.last_chunk()) {
-        (Some(a), Some(b), Some(c), Some(d)) if prefix.len() <= 16 => {
-            u64::from_ne_bytes(*a) == u64::from_ne_bytes(*c)
-                && u64::from_ne_bytes(*b) == u64::from_ne_bytes(*d)
-        }
+    match prefix.len() {
+        4..=8 => ends::<4>(text, prefix),
+        9..=16 => ends::<8>(text, prefix),
+        17..=32 => ends::<16>(text, prefix),
         _ => text == prefix,
     }
 }

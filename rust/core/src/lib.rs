@@ -30,6 +30,7 @@ pub mod pickle;
 pub mod plan;
 pub mod read;
 pub mod store;
+mod table;
 pub mod text;
 pub mod unset;
 pub mod write;

@@ -21,7 +21,8 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    /// This many bytes, to be overwritten.
+    /// This many bytes, to be overwritten. Only huge pages are ready: smaller ones are best made so as
+    /// they are filled, while what was zeroed is still in the cache.
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
@@ -31,6 +32,7 @@ impl Supply {
         }
         let begun = Instant::now();
         let bytes = Bytes::zeroed(len, PageSize::Huge)?;
+        bytes.ready(0..len);
         if len <= HUGE && begun.elapsed() > SLOW {
             self.slow.store(true, Ordering::Relaxed);
         }
@@ -61,7 +63,11 @@ impl Pages {
                 bytes.truncate(len);
                 Ok(bytes)
             }
-            _ => Bytes::zeroed(len, PageSize::Usual),
+            _ => {
+                let bytes = Bytes::zeroed(len, PageSize::Usual)?;
+                bytes.ready(0..len);
+                Ok(bytes)
+            }
         }
     }
 }
@@ -71,6 +77,7 @@ fn start() -> Receiver<Bytes> {
     let fill = move || {
         let supply = Supply::default();
         while let Ok(bytes) = supply.take(HUGE) {
+            bytes.ready(0..HUGE);
             if filled.send(bytes).is_err() {
                 break;
             }

@@ -50,9 +50,21 @@ pub fn end(text: &[u8], at: usize) -> Option<usize> {
     Some(here)
 }
 
+/// Where the digits that begin at `at` end, eight at a time.
 fn digits(text: &[u8], at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
+    const ONES: u64 = u64::MAX / 255;
+    let mut here = at;
+    while let Some(block) = text.get(here..).and_then(<[u8]>::first_chunk::<8>) {
+        // Digits become 0 to 9; adding 0x76 sets the high bit of any other byte.
+        let block = u64::from_le_bytes(*block) ^ (ONES * u64::from(b'0'));
+        let others = (((block & (ONES * 0x7f)) + ONES * 0x76) | block) & (ONES * 0x80);
+        if others != 0 {
+            return here + others.trailing_zeros() as usize / 8;
+        }
+        here += 8;
+    }
+    let rest = text.get(here..).unwrap_or_default();
+    here + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
 }
 
 /// The end of the canonical integer that begins at `at`: no `-0`, no leading zero, no fraction.
@@ -94,11 +106,11 @@ pub fn end_float(text: &[u8], at: usize) -> Option<usize> {
             return Some(end);
         }
     }
-    let end = end(text, at)?;
-    let number = std::str::from_utf8(&text[at..end]).ok()?;
-    let value: f64 = number.parse().ok()?;
-    let same = value.is_finite() && zmij::Buffer::new().format_finite(value) == number;
-    same.then_some(end)
+    // What is written just so is a number by the grammar, whatever the parser would let pass.
+    let (value, length) = fast_float2::parse_partial::<f64, _>(&text[at..]).ok()?;
+    let number = &text[at..at + length];
+    let same = value.is_finite() && zmij::Buffer::new().format_finite(value).as_bytes() == number;
+    same.then_some(at + length)
 }
 
 #[cfg(test)]
@@ -115,6 +127,18 @@ mod tests {
         }
         for text in ["1", "1.", "1.50", "01.0", "1E5", "+1.0", ".5", "1e5", "1.0e0", "-"] {
             assert_eq!(end_float(text.as_bytes(), 0), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_end_at_every_other_byte() {
+        for length in 0..20 {
+            for byte in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit()) {
+                let mut text = b"9081726354".repeat(2)[..length].to_vec();
+                assert_eq!(digits(&text, 0), length);
+                text.extend([byte; 9]);
+                assert_eq!(digits(&text, 0), length, "{byte}");
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::judge::{Judge, RECORDS, span};
 use super::sink::{Part, Sink};
 use crate::batch::{Item, Span};
 use crate::bytes::HUGE;
+use crate::check::Place;
 use crate::error::{Error, Progress, Result, reserve};
 use crate::file::Digest;
 use crate::json::compact::compact;
@@ -25,6 +26,9 @@ use crate::pages::Supply;
 const BEGIN: &[u8] = b"[\n";
 const BETWEEN: &[u8] = b",\n";
 const END: &[u8] = b"\n]\n";
+
+/// So much is read at once, and checked while it is in the cache of the core.
+const STEP: usize = if cfg!(test) { 30 } else { 128 << 10 };
 
 /// A part is at most this long, unless a line is longer: a huge page.
 const PART: u64 = if cfg!(test) { 100 } else { HUGE as u64 };
@@ -200,40 +204,62 @@ impl<S: Sink> Reader<'_, S> {
         Ok(self.body)
     }
 
-    /// Reads and checks one range.
+    /// Reads and checks one range, step by step.
     fn part(&self, from: u64, to: u64) -> Result<Option<Part>> {
         let len = usize::try_from(to - from).unwrap_or(usize::MAX);
         let mut part = Part { bytes: self.supply.take(len)?, ..Part::default() };
-        self.source.read_at(&mut part.bytes, from)?;
-        let text = simdutf8::basic::from_utf8(&part.bytes).is_ok();
         let mut places = self.judge.places();
-        let mut at = 0;
+        let (mut at, mut read) = (0, 0);
         let mut comma = false;
-        while at < len {
-            let accepted = match text {
-                true => self.judge.accept(&part.bytes, at, &mut places, &mut part.keys)?,
-                false => None,
+        while read < len {
+            let step = read..len.min(read + STEP);
+            part.bytes.ready(step.clone());
+            self.source.read_at(&mut part.bytes[step.clone()], from + read as u64)?;
+            read = step.end;
+            let lines = match memchr::memrchr(b'\n', &part.bytes[step.clone()]) {
+                _ if read == len => len,
+                Some(newline) => step.start + newline + 1,
+                None => at,
             };
-            let end = accepted.map(|item| item.record.range().end);
-            comma = end.is_some_and(|end| part.bytes[end..].starts_with(BETWEEN));
-            if let (Some(item), Some(end), true) = (accepted, end, comma || end == Some(len)) {
-                reserve(&mut part.items, 1)?;
-                part.items.push(item);
-                at = end + BETWEEN.len();
-            } else {
-                let newline = memchr::memchr(b'\n', &part.bytes[at..]);
-                let next = newline.map_or(len, |newline| at + newline + 1);
-                comma = newline.is_some();
-                if !self.doubt(&mut part, at, next, text)? {
+            let text = simdutf8::basic::from_utf8(&part.bytes[at..lines]).is_ok();
+            while at < lines {
+                let Some(next) = self.line(&mut part, at, text, &mut places)? else {
                     return Ok(None);
-                }
+                };
+                comma = part.bytes[..next].ends_with(BETWEEN);
                 at = next;
+                part.lines += 1;
             }
-            part.lines += 1;
         }
         // A comma before the end of the array is no JSON.
         let closed = to < self.body || !comma;
         Ok(closed.then_some(part))
+    }
+
+    /// Takes the line that begins at `at`; where the next one begins, if it may be a record.
+    fn line(
+        &self,
+        part: &mut Part,
+        at: usize,
+        text: bool,
+        places: &mut [Place],
+    ) -> Result<Option<usize>> {
+        let accepted = match text {
+            true => self.judge.accept(&part.bytes, at, places, &mut part.keys)?,
+            false => None,
+        };
+        if let Some(item) = accepted {
+            let end = item.record.range().end;
+            let last = end == part.bytes.len();
+            if last || part.bytes[end..].starts_with(BETWEEN) {
+                reserve(&mut part.items, 1)?;
+                part.items.push(item);
+                return Ok(Some(if last { end } else { end + BETWEEN.len() }));
+            }
+        }
+        let newline = memchr::memchr(b'\n', &part.bytes[at..]);
+        let next = newline.map_or(part.bytes.len(), |newline| at + newline + 1);
+        Ok(self.doubt(part, at, next, text)?.then_some(next))
     }
 
     /// Takes a line that was not accepted as doubtful, if it is a compact JSON object.

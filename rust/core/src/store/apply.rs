@@ -3,10 +3,11 @@
 use super::Store;
 use super::arena::{Home, parts};
 use super::lookup::{Column, Moves};
-use super::slots::{Slot, fold};
+use super::slots::Slot;
 use crate::batch::{Batch, Item, Span};
 use crate::bytes::Bytes;
 use crate::error::{Error, Result, reserve};
+use crate::table::{BLOCK, half};
 
 /// A change of at most this many bytes is copied to the open chunk, so that a million lone
 /// records do not make a million chunks.
@@ -187,7 +188,7 @@ impl Store {
             if !self.slots.is_live(*slot) {
                 return Err(Error::Conflict { what: "an update of an entity that is not there" });
             }
-            let same = self.slots.get(*slot).hash() == fold(item.hash);
+            let same = self.slots.get(*slot).hash == half(item.hash);
             if !same || self.key(*slot) != changes.bytes(item.key) {
                 return Err(Error::Conflict { what: "an update changes the key" });
             }
@@ -223,7 +224,7 @@ impl Store {
         }
         let inserts = changes.inserts.len();
         self.slots.reserve(inserts)?;
-        self.reserve_keys(inserts)?;
+        self.table.reserve(inserts)?;
         let mut ready = Ready::default();
         reserve(&mut ready.moves, self.lookups.len())?;
         let first = self.slots.len();
@@ -249,33 +250,25 @@ impl Store {
     /// Enters the keys of the inserts into the table.
     fn link(&mut self, changes: &Changes) -> Result<()> {
         let (slots, arena, first) = (&self.slots, &self.arena, self.slots.len());
-        let new = |slot: u32| changes.inserts.get((slot as usize).wrapping_sub(first));
-        let hash_of = |&slot: &u32| match new(slot) {
-            Some(item) => fold(item.hash),
-            None => slots.get(slot).hash(),
+        let inserts = &changes.inserts;
+        let key_of = |slot: u32| match (slot as usize).checked_sub(first) {
+            Some(index) => changes.bytes(inserts[index].key),
+            None => arena.bytes(slots.get(slot).key),
         };
-        for (index, item) in changes.inserts.iter().enumerate() {
-            let (hash, key) = (fold(item.hash), changes.bytes(item.key));
-            let same = |slot: &u32| {
-                hash_of(slot) == hash
-                    && key
-                        == match new(*slot) {
-                            Some(item) => changes.bytes(item.key),
-                            None => arena.bytes(slots.get(*slot).key),
-                        }
-            };
-            match self.table.entry(hash, same, hash_of) {
-                hashbrown::hash_table::Entry::Vacant(entry) => {
-                    entry.insert((first + index) as u32);
-                }
-                hashbrown::hash_table::Entry::Occupied(entry) => {
-                    let there = *entry.get() as usize;
-                    self.unlink(&changes.inserts[..index]);
-                    return Err(match there.checked_sub(first) {
+        let mut index = 0;
+        for block in inserts.chunks(BLOCK) {
+            self.table.warm(block.iter().map(|item| half(item.hash)));
+            for item in block {
+                let same = |slot| key_of(slot) == changes.bytes(item.key);
+                if let Some(there) = self.table.enter(half(item.hash), (first + index) as u32, same)
+                {
+                    self.unlink(&inserts[..index]);
+                    return Err(match (there as usize).checked_sub(first) {
                         Some(other) => Error::Duplicate { first: other, second: index },
                         None => Error::Conflict { what: "an inserted key is there already" },
                     });
                 }
+                index += 1;
             }
         }
         Ok(())
@@ -284,10 +277,7 @@ impl Store {
     /// Takes the keys of inserts out of the table again.
     fn unlink(&mut self, inserts: &[Item]) {
         for (index, item) in inserts.iter().enumerate() {
-            let slot = (self.slots.len() + index) as u32;
-            if let Ok(entry) = self.table.find_entry(fold(item.hash), |&other| other == slot) {
-                entry.remove();
-            }
+            self.table.remove(half(item.hash), (self.slots.len() + index) as u32);
         }
     }
 
@@ -347,14 +337,12 @@ impl Store {
         }
         for &slot in &changes.removes {
             let old = *self.slots.get(slot);
-            if let Ok(entry) = self.table.find_entry(old.hash(), |&other| other == slot) {
-                entry.remove();
-                self.slots.bury(slot);
-                if changes.erase {
-                    self.arena.erase(old.record, old.key);
-                }
-                self.arena.release(old.record, old.key);
+            self.table.remove(old.hash, slot);
+            self.slots.bury(slot);
+            if changes.erase {
+                self.arena.erase(old.record, old.key);
             }
+            self.arena.release(old.record, old.key);
         }
         let first = self.slots.len() as u32;
         self.slots.extend(changes.inserts.iter().map(Slot::new));

@@ -3,12 +3,11 @@
 
 use std::cmp::Ordering;
 
-use hashbrown::HashTable;
-
 use super::Store;
 use super::arena::{Arena, Home};
 use super::slots::Slots;
-use crate::error::{Error, Result, reserve};
+use crate::error::{Result, reserve};
+use crate::table::Table;
 
 /// Fewer tombstones than this are not worth the work.
 const TOMBSTONES: usize = 1024;
@@ -60,16 +59,14 @@ impl Store {
         numbers.resize(self.slots.len(), u32::MAX);
         let mut slots = Slots::default();
         slots.reserve(live)?;
-        let mut table = HashTable::new();
-        table
-            .try_reserve(live, |_| 0)
-            .map_err(|_| Error::OutOfMemory { bytes: live * size_of::<u32>() })?;
+        let mut table = Table::default();
+        table.reserve(live)?;
         for old in order {
             let slot = *self.slots.get(old);
             let new = slots.len() as u32;
             numbers[old as usize] = new;
             slots.extend(std::iter::once(slot));
-            table.insert_unique(slot.hash(), new, |&slot| slots.get(slot).hash());
+            table.enter(slot.hash, new, |_| false);
         }
         let mut values = Vec::new();
         reserve(&mut values, self.lookups.len())?;

@@ -15,12 +15,11 @@ mod track;
 
 use std::mem;
 
-use hashbrown::HashTable;
-
-use crate::error::{Error, Result, reserve};
+use crate::error::{Result, reserve};
+use crate::table::{Table, half};
 use arena::Arena;
 use lookup::Lookup;
-use slots::{Slots, fold};
+use slots::Slots;
 use track::Tracker;
 
 pub use apply::Changes;
@@ -36,7 +35,7 @@ const BOLD: usize = 8;
 pub struct Store {
     arena: Arena,
     slots: Slots,
-    table: HashTable<u32>,
+    table: Table,
     lookups: Vec<Lookup>,
     tracker: Option<Tracker>,
 }
@@ -92,9 +91,12 @@ impl Store {
     /// The slot of a key. It stays valid until the store is changed.
     #[must_use]
     pub fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
-        let hash = fold(hash);
-        let same = |&slot: &u32| self.slots.get(slot).hash() == hash && self.key(slot) == key;
-        self.table.find(hash, same).copied()
+        self.table.find(half(hash), |slot| self.key(slot) == key)
+    }
+
+    /// Brings what [`Store::find`] needs for these hashes into the cache, all at a time.
+    pub(crate) fn warm(&self, hashes: impl Iterator<Item = u64>) {
+        self.table.warm(hashes.map(half));
     }
 
     /// The record of a slot, empty where the entity is gone.
@@ -138,19 +140,12 @@ impl Store {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     pub fn expect(&mut self, total: usize, more: usize) -> Result<()> {
-        if self.table.capacity() - self.table.len() >= more {
+        if self.table.room() >= more {
             return Ok(());
         }
         let most = BOLD * (self.table.len() + more);
         let more = total.min(most).saturating_sub(self.table.len()).max(more);
-        self.reserve_keys(more)
-    }
-
-    fn reserve_keys(&mut self, more: usize) -> Result<()> {
-        let slots = &self.slots;
-        self.table
-            .try_reserve(more, |&slot| slots.get(slot).hash())
-            .map_err(|_| Error::OutOfMemory { bytes: more * size_of::<u32>() })
+        self.table.reserve(more)
     }
 
     /// An empty store with the same lookups.
@@ -168,7 +163,7 @@ impl Store {
             held: self.arena.held,
             overhead: self.arena.overhead()
                 + self.slots.memory()
-                + self.table.allocation_size()
+                + self.table.memory()
                 + self.lookups.iter().map(Lookup::memory).sum::<usize>()
                 + mem::size_of::<Store>(),
         }

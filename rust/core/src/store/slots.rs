@@ -4,38 +4,28 @@ use std::sync::Arc;
 
 use crate::batch::{Item, Span};
 use crate::error::{Error, Result, reserve};
+use crate::table::half;
 
 /// Slots of a segment: a mutator copies at most 128 kB per segment that a snapshot holds.
 pub(super) const SEGMENT: usize = 4096;
-
-/// Set in [`Slot::bits`] while the entity is there. The bit lies between those of the hash from
-/// which hashbrown takes the bucket (low) and the tag (the top seven), so that neither misses it.
-const LIVE: u64 = 1 << 50;
-
-/// The part of a key's hash that slots keep and the key table uses.
-pub(super) fn fold(hash: u64) -> u64 {
-    hash & !LIVE
-}
 
 /// One entity, or the tombstone of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
     pub record: Span,
     pub key: Span,
-    bits: u64,
+    /// The half of the key's hash that the key table uses.
+    pub hash: u32,
+    live: bool,
 }
 
 impl Slot {
     pub fn new(item: &Item) -> Self {
-        Slot { record: item.record, key: item.key, bits: item.hash | LIVE }
-    }
-
-    pub fn hash(&self) -> u64 {
-        fold(self.bits)
+        Slot { record: item.record, key: item.key, hash: half(item.hash), live: true }
     }
 
     pub fn is_live(&self) -> bool {
-        self.bits & LIVE != 0
+        self.live
     }
 }
 
@@ -154,7 +144,7 @@ impl Slots {
     /// Leaves a tombstone.
     pub fn bury(&mut self, slot: u32) {
         let segment = Arc::make_mut(&mut self.segments[slot as usize / SEGMENT]);
-        segment.slots[slot as usize % SEGMENT].bits &= !LIVE;
+        segment.slots[slot as usize % SEGMENT].live = false;
         segment.live -= 1;
         self.live -= 1;
     }
