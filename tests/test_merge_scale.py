@@ -33,9 +33,9 @@ def duplicates(count: int) -> list[Item]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 CASES: list[tuple[str, int, int, dict[str, Any]]] = [
