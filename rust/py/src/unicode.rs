@@ -118,16 +118,20 @@ unsafe fn put(at: *mut u8, code: u32) -> usize {
 /// # Safety
 /// There is room for [`WIDEST`] bytes at `at`.
 unsafe fn put_any(at: *mut u8, code: u32) -> Option<usize> {
-    let mut bytes = Vec::with_capacity(WIDEST);
-    match char::from_u32(code)? {
+    let mut bytes = [0; WIDEST];
+    let length = match char::from_u32(code)? {
         // SAFETY: as for this function.
         _ if is_easy(code) => return Some(unsafe { put(at, code) }),
-        wide @ '\u{10000}'.. => bytes.extend_from_slice(wide.encode_utf8(&mut [0; 4]).as_bytes()),
-        narrow => string::write_escape(&mut bytes, narrow as u8),
-    }
-    // SAFETY: neither an escape nor a character is longer than WIDEST.
-    unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-    Some(bytes.len())
+        wide @ '\u{10000}'.. => wide.encode_utf8(&mut bytes).len(),
+        narrow => {
+            let (escape, length) = string::escape(narrow as u8);
+            bytes = escape;
+            length
+        }
+    };
+    // SAFETY: as for this function.
+    unsafe { at.cast::<[u8; WIDEST]>().write(bytes) };
+    Some(length)
 }
 
 /// A str of the body of a canonical JSON string. The body must be UTF-8.

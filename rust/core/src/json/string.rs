@@ -141,30 +141,29 @@ pub fn write_body(out: &mut Vec<u8>, text: &[u8]) {
         let at = special(text, from);
         out.extend_from_slice(&text[from..at]);
         let Some(&byte) = text.get(at) else { return };
-        write_escape(out, byte);
+        let (escape, length) = escape(byte);
+        out.extend_from_slice(&escape[..length]);
         from = at + 1;
     }
 }
 
-/// Appends the canonical escape of a quote, backslash or control character.
-pub fn write_escape(out: &mut Vec<u8>, byte: u8) {
+/// The canonical escape of a quote, backslash or control character, and its length.
+#[must_use]
+pub fn escape(byte: u8) -> ([u8; 6], usize) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        0x08 => out.extend_from_slice(b"\\b"),
-        0x0c => out.extend_from_slice(b"\\f"),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        _ => out.extend_from_slice(&[
-            b'\\',
-            b'u',
-            b'0',
-            b'0',
-            HEX[usize::from(byte >> 4)],
-            HEX[usize::from(byte & 15)],
-        ]),
-    }
+    let letter = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let digits = [HEX[usize::from(byte >> 4 & 15)], HEX[usize::from(byte & 15)]];
+            return ([b'\\', b'u', b'0', b'0', digits[0], digits[1]], 6);
+        }
+    };
+    ([b'\\', letter, 0, 0, 0, 0], 2)
 }
 
 /// The text of a valid string body (without quotes), escapes resolved.
