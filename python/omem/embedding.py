@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from omem import _omem
+from omem.arguments import strings, whole
 
 
 @runtime_checkable
@@ -38,8 +39,8 @@ class HashingEmbedder:
     """
 
     def __init__(self, dim: int = 512) -> None:
-        if not 1 <= dim <= 65_536:
-            raise ValueError(f"dim must be between 1 and 65,536, not {dim}")
+        if whole("dim", dim, least=1) > 65_536:
+            raise ValueError(f"dim must be at most 65,536, not {dim}")
         self.dim = dim
         self.model = f"hashing-v1-{dim}"
 
@@ -54,7 +55,8 @@ class HashingEmbedder:
         """
         import numpy as np
 
-        vectors = np.frombuffer(_omem.hash_texts(list(texts), self.dim), dtype=np.float32)
+        texts = strings("texts", texts)
+        vectors = np.frombuffer(_omem.hash_texts(texts, self.dim), dtype=np.float32)
         return vectors.reshape(len(texts), self.dim)
 
     def embed_query(self, text: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
@@ -48,14 +48,7 @@ def key_spec(model: type[BaseModel], extractor: object) -> Any:
         plan = _plan(model, fields, strict=not callable(extractor))
         if plan is not None:
             return plan
-        if not callable(extractor):
-            return key_function(cast(Any, extractor))
-    if callable(extractor):
-        return extractor
-    raise TypeError(
-        "key_extractor must be a field name, a tuple of field names or a callable, "
-        f"not {extractor!r}"
-    )
+    return key_function(cast(Any, extractor))
 
 
 def key_function(extractor: KeyExtractor[T]) -> Callable[[T], Any]:
@@ -67,6 +60,9 @@ def key_function(extractor: KeyExtractor[T]) -> Callable[[T], Any]:
     Returns:
         The function.
 
+    Raises:
+        TypeError: It is none of these.
+
     Examples:
         >>> from types import SimpleNamespace
         >>> key_function(("a", "b.c"))(SimpleNamespace(a=1, b=SimpleNamespace(c=2)))
@@ -74,12 +70,16 @@ def key_function(extractor: KeyExtractor[T]) -> Callable[[T], Any]:
     """
     if isinstance(extractor, str):
         return operator.attrgetter(extractor)
-    if isinstance(extractor, tuple):
-        parts: list[Callable[[T], Any]] = [
-            operator.attrgetter(part) for part in cast("tuple[str, ...]", extractor)
-        ]
-        return lambda item: tuple(part(item) for part in parts)
-    return extractor
+    if callable(extractor):
+        return extractor
+    names: tuple[object, ...] = extractor if isinstance(cast(object, extractor), tuple) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            "key_extractor must be a field name, a tuple of field names, as ('a', 'b'), or a "
+            f"callable, not {extractor!r}"
+        )
+    parts = [operator.attrgetter(cast(str, name)) for name in names]
+    return lambda item: tuple(part(item) for part in parts)
 
 
 def key_fields(model: type[BaseModel], extractor: object) -> list[str] | None:
@@ -101,24 +101,6 @@ def key_fields(model: type[BaseModel], extractor: object) -> list[str] | None:
     if kind != "tuple" or not all(isinstance(part, tuple) for part in parts):
         return None
     return [".".join(cast(Path, part)) for part in parts]
-
-
-def several(name: str, keys: Iterable[Any] | None) -> Iterable[Any]:
-    """The keys of an argument that takes several.
-
-    Args:
-        name: The argument.
-        keys: Its value.
-
-    Returns:
-        The keys; none for None.
-
-    Raises:
-        TypeError: It is one str or bytes, of which each character would count as a key.
-    """
-    if isinstance(keys, (str, bytes)):
-        raise TypeError(f"{name} must be several keys, as [{keys!r}], not one")
-    return () if keys is None else keys
 
 
 def recognise(extractor: object) -> Fields | None:

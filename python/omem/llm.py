@@ -52,6 +52,24 @@ class Prompt:
         return [("system", self.system), ("human", self.user.format(**values))]
 
 
+def check_client(name: str, client: object) -> None:
+    """Refuse what cannot be asked.
+
+    Args:
+        name: The argument that it was given as.
+        client: Its value.
+
+    Raises:
+        TypeError: It has no `with_structured_output(schema)` and is no callable.
+    """
+    if not (hasattr(client, "with_structured_output") or callable(client)):
+        raise TypeError(
+            f"{name} must be a LangChain chat model, another object with "
+            "with_structured_output(schema), or a callable (system, user, schema), "
+            f"not {client!r}"
+        )
+
+
 class StructuredModel(Generic[T]):
     """A model that answers with instances of one schema.
 
@@ -66,11 +84,7 @@ class StructuredModel(Generic[T]):
     def __init__(
         self, client: Any, schema: type[T], *, max_workers: int = 5, max_retries: int = 2
     ) -> None:
-        if not (hasattr(client, "with_structured_output") or callable(client)):
-            raise TypeError(
-                f"llm_client must have with_structured_output(schema) or be a callable "
-                f"(system, user, schema), got {type(client).__name__}"
-            )
+        check_client("llm_client", client)
         self._client = client
         self._schema = schema
         self._max_workers = max(1, max_workers)

@@ -112,28 +112,6 @@ def check_source_id(source_id: object) -> None:
         raise ValueError(f"source_id {source_id!r} holds half a surrogate pair") from error
 
 
-def strings(name: str, values: Iterable[str] | None) -> list[str]:
-    """The strings of an option that takes several.
-
-    Args:
-        name: The option.
-        values: Its value.
-
-    Returns:
-        The strings; none for None.
-
-    Raises:
-        TypeError: It is one str, or not all of them are strings.
-    """
-    if isinstance(values, str):
-        raise TypeError(f"{name} must be several strings, as [{values!r}], not one")
-    found = list(values or ())
-    for value in found:
-        if not isinstance(cast(object, value), str):
-            raise TypeError(f"{name} must hold strings, not {type(value).__name__}")
-    return found
-
-
 def to_json(ledger: _omem.Ledger) -> bytes:
     """The ledger as `dump_sources` writes it.
 
@@ -373,13 +351,16 @@ def _line_restorer(
     def line(raw: bytes) -> bytes:
         parsed: object = json.loads(raw)
         if not isinstance(parsed, dict):
-            raise ValueError("a line of a ledger is a JSON object")
+            raise ValueError("a JSON object was expected")
         fields = cast("dict[str, Any]", parsed)
         if "source_id" in fields:
             raise _OtherFormatError
         missing = [name for name in (*_FIELDS, "record") if name not in fields]
         if missing:
-            raise ValueError(f"a line of a ledger has a field {missing[0]!r}, and this one has not")
+            raise ValueError(
+                f"a source of dump_sources() or a line of a folder's ledger was expected; this has "
+                f"no field {missing[0]!r}"
+            )
         record = json.dumps(fields["record"], ensure_ascii=False).encode()
         if fields["record"] is not None and fields["key"] is not None:
             batch = store.encode([restore(record)])

@@ -84,9 +84,9 @@ def as_vectors(result: Any, count: int, what: str) -> Vectors:
     except (TypeError, ValueError) as error:
         raise EmbedderError(f"the embedder gave no vectors for {what}: {error}") from error
     if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
+        expected = "one vector was" if count == 1 else f"{count} vectors of one dimension were"
         raise EmbedderError(
-            f"the embedder gave an array of shape {vectors.shape} for {what}; "
-            f"{count} {'vector' if count == 1 else 'vectors of one dimension'} were expected"
+            f"the embedder gave an array of shape {vectors.shape} for {what}; {expected} expected"
         )
     if not np.isfinite(vectors).all():
         raise EmbedderError(f"the embedder gave NaN or infinite values for {what}")

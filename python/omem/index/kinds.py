@@ -46,7 +46,7 @@ class Kind:
             raise ValueError(
                 f"metric must be one of {', '.join(map(repr, METRICS))}, not {metric!r}"
             )
-        match = re.fullmatch(r"Flat|HNSW([1-9][0-9]{0,2})", name)
+        match = re.fullmatch(r"Flat|HNSW([1-9][0-9]{0,2})", str(name))
         links = int(match[1] or 0) if match else -1
         if not (links == 0 or 2 <= links <= 256):
             raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from types import FunctionType
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -64,5 +66,12 @@ class OMem(Sources[T]):
         ['Frankfurt am Main']
     """
 
+
+# A call with wrong arguments is told by the name that the user knows, not by that of a base.
+for _base in OMem.__mro__:
+    if _base.__module__.startswith("omem.memory."):
+        for _member in vars(_base).values():
+            if isinstance(_member, FunctionType):
+                inspect.unwrap(_member).__qualname__ = f"OMem.{_member.__name__}"
 
 __all__ = ["OMem"]

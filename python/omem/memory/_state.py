@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import operator
 import os
@@ -9,19 +10,22 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, Literal, NoReturn, TypeVar, cast, get_args
 
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.arguments import one_of, strings, whole
 from omem.base import BaseMem
 from omem.embedding import Embedder
 from omem.index import Kind, VectorIndex
 from omem.keys import KeyExtractor, key_function, key_spec
+from omem.llm import check_client
 from omem.merger import BaseLLMMerger, BaseMerger, create_merger
+from omem.merger.factory import options_of
 from omem.quarantine import Quarantine
 from omem.schema import compile_schema
-from omem.sources import strings
 from omem.strategy import MergeStrategy
 
 T = TypeVar("T", bound=BaseModel)
@@ -70,7 +74,9 @@ class MemoryState(BaseMem[T]):
         one_of("lossy", lossy, get_args(Lossy))
         one_of("on_conflict", on_conflict, get_args(OnConflict))
         if embedder is not None and (
-            isinstance(embedder, type) or not hasattr(embedder, "embed_documents")
+            isinstance(embedder, type)
+            or not hasattr(embedder, "embed_documents")
+            or not hasattr(embedder, "embed_query")
         ):
             raise TypeError(
                 "embedder must be an object with embed_documents and embed_query, such as "
@@ -80,6 +86,8 @@ class MemoryState(BaseMem[T]):
             llm_client, "with_structured_output"
         ):
             raise TypeError("llm_client is an embedder; give it as embedder=")
+        if llm_client is not None:
+            check_client("llm_client", llm_client)
         self.fields_for_index = strings("fields_for_index", fields_for_index)
         unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
         if unknown:
@@ -87,8 +95,6 @@ class MemoryState(BaseMem[T]):
                 f"fields_for_index names {unknown[0]!r}, which {memory_schema.__name__} does not "
                 f"have; its fields are {', '.join(memory_schema.model_fields)}"
             )
-        if embed_batch_size < 1:
-            raise ValueError(f"embed_batch_size must be at least 1, not {embed_batch_size}")
         if verbose:
             logger.setLevel(logging.DEBUG)
 
@@ -107,7 +113,7 @@ class MemoryState(BaseMem[T]):
         self.on_conflict: OnConflict = on_conflict
         self._lock = _omem.MutationLock()
         self._gate = threading.Lock()
-        self.embed_batch_size = embed_batch_size
+        self.embed_batch_size = whole("embed_batch_size", embed_batch_size, least=1)
         self._kind = Kind.of(index, metric)
         self._index: VectorIndex | None = None
         self._unfinished: VectorIndex | None = None
@@ -121,12 +127,11 @@ class MemoryState(BaseMem[T]):
     def _make_merger(
         self, strategy: MergeStrategy | str | BaseMerger[T], options: dict[str, Any]
     ) -> BaseMerger[T]:
+        known = [] if isinstance(strategy, BaseMerger) else options_of(strategy)
+        for name in options:
+            if name not in known:
+                raise TypeError(f"OMem() has no option {name!r}{_instead(name, known)}")
         if isinstance(strategy, BaseMerger):
-            if options:
-                raise TypeError(
-                    f"a ready-made merger takes no further options, got {', '.join(options)}; "
-                    "give them to the merger itself"
-                )
             return cast(BaseMerger[T], strategy)
         return create_merger(
             strategy,
@@ -141,11 +146,16 @@ class MemoryState(BaseMem[T]):
         """The model for LLM strategies and `edit`; another one can be put in its place.
 
         A merger that was made outside keeps its own.
+
+        Raises:
+            TypeError: It has no `with_structured_output(schema)` and is no callable.
         """
         return self._llm_client
 
     @llm_client.setter
     def llm_client(self, client: Any) -> None:
+        if client is not None:
+            check_client("llm_client", client)
         if self._owns_merger and isinstance(self._merger, BaseLLMMerger):
             self._merger.llm_client = client
         self._llm_client = client
@@ -164,9 +174,10 @@ class MemoryState(BaseMem[T]):
         if isinstance(items, BaseModel):
             return [cast(T, items)]
         if isinstance(items, (str, bytes, dict)) or not isinstance(items, Iterable):
+            name, kind = self.memory_schema.__name__, type(cast(object, items)).__name__
             raise TypeError(
-                f"expected {self.memory_schema.__name__} objects, one or an iterable, "
-                f"got {type(cast(object, items)).__name__}"
+                f"expected {name} objects, one or an iterable, got {kind}"
+                + (f"; {name}.model_validate(…) makes one of it" if isinstance(items, dict) else "")
             )
         return items
 
@@ -200,19 +211,17 @@ def at_once(*steps: Callable[[], object]) -> None:
     deque(map(operator.call, steps), maxlen=0)
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse an option's value that is none of the allowed ones.
-
-    Args:
-        name: The option.
-        value: Its value.
-        allowed: What it may be.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+def _instead(name: str, known: list[str]) -> str:
+    """What to give in the place of an option that there is not."""
+    own = [*inspect.signature(cast(Any, MemoryState).__init__).parameters][1:-1]
+    words = {word: option for option in own for word in option.split("_")}
+    words |= {option: option for option in (*own, *known)}
+    similar = get_close_matches(name, words, 1, 0.75)
+    if similar:
+        return f"; did you mean {words[similar[0]]!r}?"
+    if not known:
+        return "; what is for a ready-made merger, give to the merger itself"
+    return f", and this strategy has only {', '.join(known)}"
 
 
 def _reset_locks() -> None:

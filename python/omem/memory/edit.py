@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from omem import _omem
 from omem.errors import OMemError
-from omem.llm import Prompt, StructuredModel
+from omem.llm import Prompt, StructuredModel, check_client
 from omem.memory.persistence import Persistence
 
 T = TypeVar("T", bound=BaseModel)
@@ -58,6 +58,7 @@ class Edit(Persistence[T]):
             ValueError: Not exactly one of `remove_fact` and `instruction` was given, or the
                 rewrite is invalid or has another key.
             RuntimeError: There is no model.
+            TypeError: `editor` cannot be asked.
 
         Examples:
             >>> from pydantic import BaseModel
@@ -79,6 +80,7 @@ class Edit(Persistence[T]):
         client = self.llm_client if editor is None else editor
         if client is None:
             raise RuntimeError("edit() needs a model: give editor= or OMem(llm_client=...)")
+        check_client("editor", client)
         with self._lock:
             old = self.get(key)
             if old is None:

@@ -9,9 +9,10 @@ from typing import Any, TypeVar, cast, get_args
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.arguments import one_of, several
 from omem.errors import MergeError
-from omem.keys import key_function, several
-from omem.memory._state import MemoryState, OnConflict, at_once, one_of
+from omem.keys import key_function
+from omem.memory._state import MemoryState, OnConflict, at_once
 from omem.merger.base import BaseMerger
 from omem.merger.classic import ClassicMerger, merge_error
 from omem.merger.tournament import play, reason

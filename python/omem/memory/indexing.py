@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.arguments import several
 from omem.base import StrPath
 from omem.embedding import Embedder, signature
 from omem.errors import EmbedderError, IndexDamagedError, SearchError
@@ -20,7 +21,6 @@ from omem.index import VectorIndex, files
 from omem.index.embed import embed_texts
 from omem.index.text import texts
 from omem.index.vectors import Pinned
-from omem.keys import several
 from omem.memory._state import at_once
 from omem.memory.entities import Entities
 from omem.report import Progress, reporter

@@ -31,6 +31,7 @@ class Lookups(Edit[T]):
             each: The value is a list or set, and an entity is found by each of its elements.
 
         Raises:
+            TypeError: The name is no str, or the extractor none of these.
             ValueError: There is a lookup of this name, or a name is no field.
             KeyExtractionError: The function raises, or an entity has a value that cannot be
                 looked up, such as a dict. A change that leads to such an entity fails whole.
@@ -52,6 +53,8 @@ class Lookups(Edit[T]):
             >>> [person.name for person in memory.get_by_lookup("by_skill", "math")]
             ['Ada', 'Kurt']
         """
+        if not isinstance(cast(object, name), str):
+            raise TypeError(f"name must be a str, not {name!r}")
         with self._lock:
             if name in self.list_lookups():
                 raise ValueError(

@@ -6,11 +6,12 @@ import logging
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from omem import _omem, metadata, quarantine
+from omem.arguments import one_of
 from omem.base import StrPath
 from omem.embedding import signature
 from omem.folder import existing_folder
@@ -24,6 +25,7 @@ from omem.view import view
 logger = logging.getLogger("omem")
 
 T = TypeVar("T", bound=BaseModel)
+Mode = Literal["replace", "merge"]
 
 
 class Persistence(Reading[T]):
@@ -150,7 +152,7 @@ class Persistence(Reading[T]):
         self,
         file_path: StrPath,
         *,
-        mode: Literal["replace", "merge"] = "replace",
+        mode: Mode = "replace",
         on_error: OnError = "raise",
         unknown: Unknown = "error",
         migrate: Migrate | None = None,
@@ -189,8 +191,7 @@ class Persistence(Reading[T]):
             >>> memory.load_data(file).entities
             1
         """
-        if mode not in ("replace", "merge"):
-            raise ValueError(f"mode must be 'replace' or 'merge', not {mode!r}")
+        one_of("mode", mode, get_args(Mode))
         path = Path(file_path)
         warnings: list[str] = []
         with self._lock:

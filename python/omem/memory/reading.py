@@ -12,12 +12,12 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel
 
 from omem import _omem, metadata, quarantine, sources
+from omem.arguments import one_of
 from omem.embedding import signature
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
 from omem.index import VectorIndex
 from omem.index import files as index_files
 from omem.keys import key_fields
-from omem.memory._state import one_of
 from omem.memory.entities import Refused
 from omem.memory.search import Search
 from omem.merger.classic import ClassicMerger, FieldMerger

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from omem.arguments import strings, whole
 from omem.errors import SearchError
 from omem.index import VectorIndex
 from omem.index.embed import embed_query
 from omem.index.metric import Metric, Vectors
 from omem.index.vectors import Neighbours
 from omem.memory.indexing import Indexing
-from omem.sources import strings
 
 T = TypeVar("T", bound=BaseModel)
 Where = Callable[[T], object]
@@ -86,7 +86,8 @@ class Search(Indexing[T]):
             RuntimeError: There is no embedder; `source_ids` or `tags` without a ledger.
             EmbedderError: The embedder failed, or gives vectors of another dimension than the
                 index has.
-            TypeError: The query is no str, or `where` no function.
+            TypeError: The query is no str, `top_k` no int, `where` no function, or
+                `max_distance` no number.
             ValueError: `top_k` is negative.
 
         Examples:
@@ -161,7 +162,7 @@ class Search(Indexing[T]):
         Raises:
             RuntimeError: There is no embedder; `source_ids` or `tags` without a ledger.
             EmbedderError: The embedder failed, or gives vectors of another dimension.
-            TypeError: `queries` is a single str, or holds what is none; `where` is no function.
+            TypeError: `queries` is a single str, or holds what is none; or as in `search`.
             ValueError: `top_k` is negative.
 
         Examples:
@@ -232,7 +233,7 @@ class Search(Indexing[T]):
             RuntimeError: Entities have no vectors and there is no embedder; `source_ids` or `tags`
                 without a ledger.
             EmbedderError: The embedder failed.
-            TypeError: `where` is no function.
+            TypeError: `top_k` is no int, `where` no function, or `max_distance` no number.
             ValueError: The vector is of another dimension than the index, or not finite; `top_k`
                 is negative.
 
@@ -247,7 +248,7 @@ class Search(Indexing[T]):
             >>> memory.search_by_vector(embedder.embed_query("frankfurt"), top_k=1)
             [City(name='Frankfurt am Main')]
         """
-        count = _count(top_k)
+        count = whole("top_k", top_k)
         try:
             queries = np.ascontiguousarray([vector], dtype=np.float32)
         except (TypeError, ValueError) as error:
@@ -257,7 +258,7 @@ class Search(Indexing[T]):
                 "the vector must be one row of finite floats; this one has the shape "
                 f"{queries.shape[1:]} or holds NaN or an infinity"
             )
-        _check_condition(where)
+        _check_conditions(where, max_distance)
         within = self._scope(source_ids, tags)
         index = self._ready(None)
         if index is None or count == 0:
@@ -281,9 +282,9 @@ class Search(Indexing[T]):
         for query in queries:
             if not isinstance(cast(object, query), str):
                 raise TypeError(f"a query must be a str, not {type(query).__name__}")
-        _check_condition(where)
+        _check_conditions(where, max_distance)
         embedder = self._need_embedder("search")
-        count = _count(top_k)
+        count = whole("top_k", top_k)
         within = self._scope(source_ids, tags)
         if count == 0 or not queries or self.empty() or within == set():
             return [[] for _ in queries]
@@ -373,15 +374,10 @@ class Search(Indexing[T]):
         return set(self._need_ledger().keys_of(sources, wanted))
 
 
-def _count(top_k: int) -> int:
-    count = operator.index(top_k)
-    if count < 0:
-        raise ValueError(f"top_k must not be negative, got {top_k}")
-    return count
-
-
-def _check_condition(where: object) -> None:
+def _check_conditions(where: object, max_distance: object) -> None:
     if where is not None and not callable(where):
         raise TypeError(
             f"where must be a function of the entity, such as lambda entity: ..., not {where!r}"
         )
+    if max_distance is not None and not isinstance(max_distance, Real):
+        raise TypeError(f"max_distance must be a number, not {max_distance!r}")

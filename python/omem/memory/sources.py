@@ -10,17 +10,17 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from omem import _omem, sources
+from omem.arguments import one_of, strings
 from omem.base import StrPath
 from omem.errors import KeyExtractionError, SourceNotFoundError
 from omem.keys import key_function
-from omem.memory._state import one_of
 from omem.memory.entities import Refused
 from omem.memory.lookups import Lookups
 from omem.merger.classic import ClassicMerger, FieldMerger
 from omem.merger.llm import BaseLLMMerger
 from omem.report import ForgetReport
 from omem.restore import Restorer
-from omem.sources import SourceLedger, SourceRecord, check_source_id, strings
+from omem.sources import SourceLedger, SourceRecord, check_source_id
 
 T = TypeVar("T", bound=BaseModel)
 Strategy = Literal["exact", "touched"]

@@ -111,12 +111,13 @@ class BaseMerger(ABC, Generic[T]):
             One entity for each key, in order of first appearance.
 
         Raises:
+            TypeError: What is given are no Pydantic models.
             KeyExtractionError: An item has no usable key.
             MergeError: A pair cannot be merged.
             Exception: What `pair_merge` or `batch_merge` raises.
         """
         groups: dict[bytes, list[T]] = {}
-        for number, item in enumerate(items):
+        for number, item in enumerate(models(items)):
             groups.setdefault(self._key_of(item, number), []).append(item)
         played = tournament.play(self, list(groups.values()))
         for _, _, error in played.failed:
@@ -170,3 +171,24 @@ class BaseMerger(ABC, Generic[T]):
                 f"for {len(pairs)} pairs"
             )
         return results
+
+
+def models(items: Iterable[T]) -> list[T]:
+    """The items that a merger is to merge.
+
+    Args:
+        items: The items.
+
+    Returns:
+        The same, in a list.
+
+    Raises:
+        TypeError: It is a single model, or holds something else.
+    """
+    if isinstance(items, BaseModel):
+        raise TypeError("items must be several entities, as [item], not one")
+    found = list(items)
+    for number, item in enumerate(found):
+        if not isinstance(cast(object, item), BaseModel):
+            raise TypeError(f"item {number} is a {type(item).__name__}, not a Pydantic model")
+    return found

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.arguments import one_of
 from omem.errors import MergeError
 from omem.keys import KeyExtractor, key_spec
-from omem.merger.base import BaseMerger
+from omem.merger.base import BaseMerger, models
 from omem.schema import compile_schema
 
 T = TypeVar("T", bound=BaseModel)
@@ -41,7 +42,7 @@ class ClassicMerger(BaseMerger[T]):
         """Merge items that share a key; see `BaseMerger.merge`."""
         if not self.runs_in_rust:
             return super().merge(items)
-        items = list(items)
+        items = models(items)
         return self._run(items, self.key_extractor) if items else []
 
     def _run(
@@ -122,8 +123,7 @@ class FieldMerger(ClassicMerger[T]):
         logger_instance: logging.Logger | None = None,
     ) -> None:
         super().__init__(key_extractor, logger_instance=logger_instance)
-        if lists not in get_args(Lists):
-            raise ValueError(f"lists must be 'union', 'append' or 'replace', not {lists!r}")
+        one_of("lists", lists, get_args(Lists))
         self.lists = lists
 
 

@@ -70,13 +70,7 @@ def create_merger(
         >>> create_merger(MergeStrategy.KEEP_EXISTING, lambda item: item.id).name
         'keep_existing'
     """
-    name = strategy.value if isinstance(strategy, MergeStrategy) else strategy
-    merger = _MERGERS.get(name) if isinstance(name, str) else None
-    if merger is None:
-        raise TypeError(
-            f"unknown merge strategy {strategy!r}; use one of {', '.join(map(repr, _MERGERS))} "
-            "or a merger object"
-        )
+    name, merger = _merger_of(strategy)
     if name in LLM_STRATEGIES:
         options |= {
             "llm_client": llm_client,
@@ -95,3 +89,41 @@ def create_merger(
             f"{', '.join(list(accepted)[1:])}"
         )
     return merger(key_extractor, **options)
+
+
+def options_of(strategy: MergeStrategy | str) -> list[str]:
+    """The options with which a memory may be built for a strategy.
+
+    Args:
+        strategy: A `MergeStrategy` or its value.
+
+    Returns:
+        Their names. What is of no use to the strategy, but taken with a warning, comes last.
+
+    Raises:
+        TypeError: An unknown strategy.
+
+    Examples:
+        >>> options_of("merge_field")
+        ['lists', 'logger_instance', 'max_workers', 'rule', 'dynamic_rule']
+    """
+    own = [*inspect.signature(_merger_of(strategy)[1]).parameters]
+    given = ("key_extractor", "llm_client", "item_schema")
+    return [*dict.fromkeys(name for name in (*own, *_FOR_ALL) if name not in given)]
+
+
+_FOR_ALL = ("max_workers", "rule", "dynamic_rule")
+
+
+def _merger_of(strategy: MergeStrategy | str) -> tuple[str, type[BaseMerger[Any]]]:
+    name = strategy.value if isinstance(strategy, MergeStrategy) else strategy
+    merger = _MERGERS.get(name) if isinstance(name, str) else None
+    if merger is None:
+        if isinstance(strategy, type) and issubclass(strategy, BaseMerger):
+            made = f"{strategy.__name__}(key_extractor, …)"
+            raise TypeError(f"{strategy.__name__} is a class; give an object of it, {made}")
+        raise TypeError(
+            f"unknown merge strategy {strategy!r}; use one of {', '.join(map(repr, _MERGERS))} "
+            "or a merger object"
+        )
+    return name, merger

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.arguments import one_of, whole
 from omem.errors import MergeError
 from omem.keys import KeyExtractor
 from omem.llm import Prompt, StructuredModel
@@ -83,17 +84,15 @@ class BaseLLMMerger(BaseMerger[T]):
         logger_instance: logging.Logger | None = None,
     ) -> None:
         super().__init__(key_extractor, logger_instance=logger_instance)
-        if on_llm_error not in get_args(OnLLMError):
-            choices = ", ".join(map(repr, get_args(OnLLMError)))
-            raise ValueError(f"on_llm_error must be one of {choices}, not {on_llm_error!r}")
+        one_of("on_llm_error", on_llm_error, get_args(OnLLMError))
         if llm_client is None:
             raise ValueError(f"{type(self).__name__} needs llm_client: the model that it asks")
         if item_schema is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise ValueError(f"{type(self).__name__} needs item_schema: the model of the items")
         self.llm_client = llm_client
         self.item_schema = item_schema
-        self.max_workers = max_workers
-        self.max_retries = max_retries
+        self.max_workers = whole("max_workers", max_workers, least=1)
+        self.max_retries = whole("max_retries", max_retries)
         self.on_llm_error: OnLLMError = on_llm_error
         self._by_field = FieldMerger(self.key_extractor)
 

@@ -211,12 +211,12 @@ pub(crate) fn create_directories(path: &Path) -> Result<Vec<PathBuf>> {
             Ok(found) if found.is_dir() => break,
             Ok(_) => {
                 let source = io::Error::from_raw_os_error(libc::ENOTDIR);
-                return Err(Error::io("use", ancestor, source));
+                return Err(Error::io("use as a folder", ancestor, source));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 missing.push(ancestor.to_path_buf());
             }
-            Err(error) => return Err(Error::io("use", ancestor, error)),
+            Err(error) => return Err(Error::io("use as a folder", ancestor, error)),
         }
     }
     missing.reverse();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use omem_core::key::{self, KeyFault, KeyPlan, KeyText};
 use omem_core::store::Column;
 use omem_core::{Batch, Changes, Snapshot};
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PySet, PyString};
 
 use crate::decode::decode;
 use crate::errors::{KeyExtractionError, to_py};
@@ -124,9 +125,20 @@ impl Lookup {
             return Ok(());
         }
         if !self.each {
+            if value.is_instance_of::<PyList>() || value.is_instance_of::<PySet>() {
+                let several = PyTypeError::new_err("of a list, each=True looks up each element");
+                return Err(self.refused(py, &several, model));
+            }
             return self.push(&value, model, column);
         }
-        for element in value.try_iter().map_err(|error| self.refused(py, &error, model))? {
+        let is_text = value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>();
+        let Some(elements) = value.try_iter().ok().filter(|_| !is_text) else {
+            let kind = value.get_type().name()?;
+            let single =
+                format!("each=True is for a list, set or tuple, and this is of type {kind}");
+            return Err(self.refused(py, &PyTypeError::new_err(single), model));
+        };
+        for element in elements {
             let element = element.map_err(|error| self.refused(py, &error, model))?;
             if !element.is_none() {
                 self.push(&element, model, column)?;
