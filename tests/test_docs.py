@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -67,7 +71,47 @@ def test_readme_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if not m.endswith("_omem")])
-def test_docstring_examples(module: str) -> None:
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    result = doctest.testmod(importlib.import_module(module), optionflags=options)
+def test_docstring_examples(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    logger = omem.get_logger()
+    before = (logger.level, list(logger.handlers))
+    result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0
+    assert (logger.level, logger.handlers) == before
+
+
+def documented() -> Iterator[tuple[str, Any, Any]]:
+    """Whatever a user can name: where it stands, what has the docstring, what is called."""
+    for name in omem.__all__:
+        thing = getattr(omem, name)
+        if not callable(thing):
+            continue
+        yield name, thing, None if inspect.isclass(thing) else thing
+        for base in thing.__mro__ if inspect.isclass(thing) and thing is not omem.BaseMem else ():
+            # BaseMem only names what OMem explains.
+            if base.__module__.startswith("omem") and base is not omem.BaseMem:
+                for member, value in vars(base).items():
+                    if callable(value) or isinstance(value, (property, staticmethod)):
+                        if not member.startswith("_"):
+                            call = None if isinstance(value, property) else value
+                            yield f"{base.__name__}.{member}", value, call
+
+
+def test_everything_public_has_its_parts_and_an_example() -> None:
+    found = {place: (thing, call) for place, thing, call in documented()}
+    assert len(found) > 100
+    lacking: list[str] = []
+    for place, (thing, call) in found.items():
+        text = inspect.getdoc(thing) or ""
+        if re.search(r"see `\w+\.\w+`", text):  # an override, explained where it is declared
+            continue
+        parts = [">>>"]
+        if call is not None and not inspect.isclass(call):
+            signature = inspect.signature(call)
+            names = [name for name in signature.parameters if name != "self"]
+            parts += ["Args:", *(f"    {name}: " for name in names)] if names else []
+            returned = str(signature.return_annotation)
+            parts += ["Yields:"] if "Generator" in returned else []
+            parts += ["Returns:"] if returned != "None" and "Generator" not in returned else []
+        lacking += [f"{place} has no {part!r}" for part in parts if part not in text]
+    assert not lacking, "\n".join(lacking)

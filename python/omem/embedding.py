@@ -52,6 +52,14 @@ class HashingEmbedder:
 
         Returns:
             A float32 array of shape (len(texts), dim); every row that has words has length 1.
+
+        Raises:
+            TypeError: `texts` is a single str, or holds what is none.
+
+        Examples:
+            >>> from omem import HashingEmbedder
+            >>> HashingEmbedder(64).embed_documents(["red", "blue"]).shape
+            (2, 64)
         """
         import numpy as np
 
@@ -67,6 +75,11 @@ class HashingEmbedder:
 
         Returns:
             A float32 array of shape (dim,).
+
+        Examples:
+            >>> from omem import HashingEmbedder
+            >>> HashingEmbedder(64).embed_query("red").shape
+            (64,)
         """
         return self.embed_documents([text])[0]
 

@@ -35,6 +35,18 @@ class FolderInfo:
         checksums: The checksum of each file, as the metadata have it.
         index: "none", "present" or "damaged: …"; only `verify` reads it all.
         vectors: How many vectors the index has.
+
+    Examples:
+        >>> import tempfile
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem, inspect
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> folder = tempfile.mkdtemp()
+        >>> OMem(Tag, "name").dump(folder)
+        >>> info = inspect(folder)
+        >>> info.schema_name, info.key_fields, info.sizes["memory.json"], info.index
+        ('Tag', ['name'], 3, 'none')
     """
 
     path: Path

@@ -45,8 +45,13 @@ def configure_logging(
         ValueError: An unknown level.
 
     Examples:
-        >>> from omem import configure_logging
+        >>> from omem import configure_logging, get_logger, set_log_level
+        >>> before = get_logger().level
         >>> configure_logging("INFO")
+        >>> get_logger().level
+        20
+        >>> get_logger().removeHandler(get_logger().handlers[-1])
+        >>> set_log_level(before)
     """
     global _own_handler
     set_log_level(level)
@@ -94,9 +99,11 @@ def set_log_level(level: str | int) -> None:
 
     Examples:
         >>> from omem import get_logger, set_log_level
+        >>> before = get_logger().level
         >>> set_log_level("ERROR")
         >>> get_logger().level
         40
+        >>> set_log_level(before)
     """
     names = logging.getLevelNamesMapping()
     number = level if isinstance(level, int) else names.get(str(level).upper())

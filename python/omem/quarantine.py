@@ -23,6 +23,12 @@ class QuarantinedItem(NamedTuple, Generic[T]):
     Attributes:
         item: The observation, as it came in.
         reason: Why it was not merged.
+
+    Examples:
+        >>> from omem import QuarantinedItem
+        >>> item, reason = QuarantinedItem({"plate": "B-1"}, "too heavy")
+        >>> reason
+        'too heavy'
     """
 
     item: T
@@ -94,11 +100,38 @@ class Quarantine(Mapping[Any, list[QuarantinedItem[T]]]):
 
         Raises:
             KeyError: There is nothing under this key.
+
+        Examples:
+            >>> from typing import Annotated
+            >>> from pydantic import BaseModel, Field
+            >>> from omem import Merge, OMem
+            >>> class Truck(BaseModel):
+            ...     plate: str
+            ...     tons: Annotated[int, Merge.SUM, Field(le=40)]
+            >>> memory = OMem(Truck, "plate", on_conflict="quarantine")
+            >>> _ = memory.add([Truck(plate="B-1", tons=30), Truck(plate="B-1", tons=20)])
+            >>> [aside] = memory.quarantine.pop("B-1")
+            >>> aside.item.tons, len(memory.quarantine)
+            (20, 0)
         """
         return self._decode(self._entries.pop(self._text(key)))
 
     def clear(self) -> None:
-        """Forget everything that was set aside."""
+        """Forget everything that was set aside.
+
+        Examples:
+            >>> from typing import Annotated
+            >>> from pydantic import BaseModel, Field
+            >>> from omem import Merge, OMem
+            >>> class Truck(BaseModel):
+            ...     plate: str
+            ...     tons: Annotated[int, Merge.SUM, Field(le=40)]
+            >>> memory = OMem(Truck, "plate", on_conflict="quarantine")
+            >>> _ = memory.add([Truck(plate="B-1", tons=30), Truck(plate="B-1", tons=20)])
+            >>> memory.quarantine.clear()
+            >>> len(memory.quarantine)
+            0
+        """
         self._entries = {}
 
     def __repr__(self) -> str:

@@ -22,6 +22,15 @@ class AddReport:
         unchanged: Entities that were observed again without any change.
         quarantined: Observations that could not be merged and were set aside.
         llm_calls: Calls made to the model.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> memory = OMem(Tag, "name")
+        >>> memory.add([Tag(name="a"), Tag(name="b"), Tag(name="a")])
+        AddReport(added=2, merged=0, unchanged=1, quarantined=0, llm_calls=0)
     """
 
     added: int = 0
@@ -42,6 +51,17 @@ class ForgetReport:
         observations: How many observations of it the ledger had.
         sources: The sources that had made observations of it.
         quarantined: How many observations of it were set aside.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> memory = OMem(Tag, "name")
+        >>> _ = memory.add(Tag(name="a"))
+        >>> report = memory.forget("a")
+        >>> report.entity, bool(report), bool(memory.forget("a"))
+        (True, True, False)
     """
 
     entity: bool = False
@@ -67,6 +87,20 @@ class BadRecord:
         path: Where in the record the fault lies, as `$.field[3]`.
         reason: What is wrong.
         file: The name of the file: "memory.json", or "sources.json" for a line of the ledger.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> memory = OMem(Tag, "name")
+        >>> file = Path(tempfile.mkdtemp()) / "tags.json"
+        >>> _ = file.write_text('[{"name": "a"}, {"name": 3}]')
+        >>> report = memory.load_data(file, on_error="skip")
+        >>> [(bad.record, bad.line, bad.path, bad.reason) for bad in report.skipped]
+        [(1, 1, '$.name', 'Input should be a valid string')]
     """
 
     record: int
@@ -93,6 +127,20 @@ class LoadReport:
         index: What became of the vector index: "none", "loaded", "partial" (some texts have to
             be embedded again) or "rejected: …" with the reason.
         warnings: What does not fit but was no reason to stop.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> memory = OMem(Tag, "name")
+        >>> file = Path(tempfile.mkdtemp()) / "tags.json"
+        >>> _ = file.write_text('[{"name": "a"}, {"name": 3}]')
+        >>> report = memory.load_data(file, on_error="skip")
+        >>> report.records, report.entities, len(report.skipped)
+        (2, 1, 1)
     """
 
     path: Path

@@ -24,6 +24,11 @@ class SourceRecord(BaseModel):
         content_hash: A hash of its content, by which the caller sees whether it changed.
         tags: Its tags, in order.
         raw_items: Its observations before any merge, each as `model_dump()` gives it.
+
+    Examples:
+        >>> from omem import SourceRecord
+        >>> SourceRecord(source_id="letter", raw_items=[{"name": "Ada"}]).size
+        1
     """
 
     source_id: str
@@ -33,7 +38,13 @@ class SourceRecord(BaseModel):
 
     @property
     def size(self) -> int:
-        """The number of observations."""
+        """The number of observations.
+
+        Examples:
+            >>> from omem import SourceRecord
+            >>> SourceRecord(source_id="letter").size
+            0
+        """
         return len(self.raw_items)
 
 
@@ -53,6 +64,19 @@ class SourceLedger(MutableMapping[str, SourceRecord]):
     What it gives are the caller's own copies. To assign a record (of another memory, say) replaces
     what that source said; it is not merged into the entities. To delete a source forgets where
     things came from: what it said of entities stays. `memory.remove_source` takes that back too.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import OMem
+        >>> class Tag(BaseModel):
+        ...     name: str
+        >>> memory = OMem(Tag, "name", track_sources=True)
+        >>> _ = memory.add(Tag(name="a"), source_id="letter")
+        >>> list(memory.ledger), "rumour" in memory.ledger
+        (['letter'], False)
+        >>> del memory.ledger["letter"]
+        >>> memory.keys
+        ['a']
     """
 
     __slots__ = ("_memory",)
@@ -85,7 +109,19 @@ class SourceLedger(MutableMapping[str, SourceRecord]):
         return isinstance(source_id, str) and self._memory._need_ledger().contains(source_id)
 
     def clear(self) -> None:
-        """Forget all sources; entities do not change."""
+        """Forget all sources; entities do not change.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", track_sources=True)
+            >>> _ = memory.add(Tag(name="a"), source_id="letter")
+            >>> memory.ledger.clear()
+            >>> len(memory.ledger)
+            0
+        """
         self._memory._empty_ledger()
 
     def __repr__(self) -> str:

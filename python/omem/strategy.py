@@ -6,7 +6,13 @@ from typing import Any, ClassVar
 
 
 class _LLMStrategies:
-    """Strategies that ask a model; see `MergeStrategy.LLM`."""
+    """Strategies that ask a model; see `MergeStrategy.LLM`.
+
+    Examples:
+        >>> from omem import MergeStrategy
+        >>> MergeStrategy.LLM.CUSTOM_RULE
+        'llm_custom_rule'
+    """
 
     BALANCED = "llm_balanced"
     """The model weighs both sides alike."""
@@ -122,8 +128,15 @@ class Merge:
             The rule, for the field's annotation.
 
         Examples:
-            >>> from omem import Merge
-            >>> Merge.custom(lambda existing, incoming: existing + " / " + incoming)
-            Merge.custom(...)
+            >>> from typing import Annotated
+            >>> from pydantic import BaseModel
+            >>> from omem import Merge, OMem
+            >>> class Note(BaseModel):
+            ...     topic: str
+            ...     text: Annotated[str, Merge.custom(lambda old, new: f"{old} / {new}")]
+            >>> memory = OMem(Note, "topic")
+            >>> _ = memory.add([Note(topic="a", text="one"), Note(topic="a", text="two")])
+            >>> memory.get("a").text
+            'one / two'
         """
         return FieldRule(("custom", function))

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from omem.memory.sources import Sources
+from omem.memory.rollback import Rollback
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class OMem(Sources[T]):
+class OMem(Rollback[T]):
     """A memory of consolidated entities.
 
     Observations with the same key are merged into one entity; entities are found by key, by

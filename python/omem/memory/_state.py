@@ -149,6 +149,16 @@ class MemoryState(BaseMem[T]):
 
         Raises:
             TypeError: It has no `with_structured_output(schema)` and is no callable.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> memory.llm_client = lambda system, user, schema: {"name": "a"}
+            >>> callable(memory.llm_client)
+            True
         """
         return self._llm_client
 
@@ -162,12 +172,32 @@ class MemoryState(BaseMem[T]):
 
     @property
     def track_sources(self) -> bool:
-        """Whether the memory keeps a source ledger; fixed for its life."""
+        """Whether the memory keeps a source ledger; fixed for its life.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> memory.track_sources
+            False
+        """
         return self._ledger is not None
 
     @property
     def memory_schema(self) -> type[T]:
-        """The Pydantic model of the entities; fixed for the life of the memory."""
+        """The Pydantic model of the entities; fixed for the life of the memory.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> memory.memory_schema is Tag
+            True
+        """
         return self._memory_schema
 
     def _one_or_many(self, items: T | Iterable[T]) -> Iterable[T]:

@@ -1,4 +1,4 @@
-"""Entities in and out: add, get, remove and the views."""
+"""Entities in and out: add, upsert, remove, clear."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from omem import _omem
 from omem.arguments import one_of, several
 from omem.errors import MergeError
 from omem.keys import key_function
-from omem.memory._state import MemoryState, OnConflict, at_once
+from omem.memory._state import OnConflict, at_once
+from omem.memory.views import Views
 from omem.merger.base import BaseMerger
 from omem.merger.classic import ClassicMerger, merge_error
 from omem.merger.tournament import play, reason
-from omem.quarantine import Quarantine
 from omem.report import AddReport, Progress, reporter
 from omem.sources import check_source_id
 
@@ -25,8 +25,8 @@ Refused = tuple[bytes, bytes, bytes, str]
 """Key text, existing record, incoming record and reason of what was not merged."""
 
 
-class Entities(MemoryState[T]):
-    """Adding, finding by key, removing."""
+class Entities(Views[T]):
+    """Changing what is there, all at once or not at all."""
 
     def add(
         self,
@@ -125,25 +125,6 @@ class Entities(MemoryState[T]):
             self._apply(change, lines)
         return AddReport(added=change.added, merged=change.merged, unchanged=change.unchanged)
 
-    def get(self, key: Any) -> T | None:
-        """The entity with this key.
-
-        Args:
-            key: The key; equal keys find the same entity, as in a dict.
-
-        Returns:
-            The caller's own copy, or None where there is none.
-
-        Examples:
-            >>> from pydantic import BaseModel
-            >>> from omem import OMem
-            >>> class Tag(BaseModel):
-            ...     name: str
-            >>> OMem(Tag, "name").get("a") is None
-            True
-        """
-        return cast("T | None", self._store.get(key))
-
     def remove(self, key: Any) -> bool:
         """Remove one entity.
 
@@ -152,6 +133,16 @@ class Entities(MemoryState[T]):
 
         Returns:
             Whether it was there.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.remove("a"), memory.remove("a")
+            (True, False)
         """
         removed, _ = self.remove_many([key])
         return bool(removed)
@@ -192,6 +183,17 @@ class Entities(MemoryState[T]):
 
         Args:
             sources: Empty the source ledger too.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.clear()
+            >>> memory.size
+            0
         """
         with self._lock:
             ledger = None
@@ -203,55 +205,6 @@ class Entities(MemoryState[T]):
                     partial(setattr, self._quarantine, "_entries", {}),
                     *self._ledger_steps(ledger),
                 )
-
-    @property
-    def keys(self) -> list[Any]:
-        """All keys, in insertion order."""
-        return self._store.snapshot().keys()
-
-    @property
-    def items(self) -> list[T]:
-        """All entities, in insertion order; a new list of new copies at each call.
-
-        Decoding is O(n): for one pass over a very large memory take `iter_items`.
-        """
-        return cast("list[T]", self._store.snapshot().decode())
-
-    def iter_items(self) -> Iterator[T]:
-        """All entities as of now, in insertion order, decoded one by one.
-
-        Returns:
-            An iterator over the caller's own copies; later changes do not show in it.
-
-        Examples:
-            >>> from pydantic import BaseModel
-            >>> from omem import OMem
-            >>> class Tag(BaseModel):
-            ...     name: str
-            >>> memory = OMem(Tag, "name")
-            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
-            >>> [tag.name for tag in memory.iter_items()]
-            ['a', 'b']
-        """
-        return cast("Iterator[T]", iter(self._store.snapshot()))
-
-    @property
-    def size(self) -> int:
-        """How many entities there are."""
-        return len(self._store)
-
-    def empty(self) -> bool:
-        """Whether there is no entity."""
-        return len(self._store) == 0
-
-    def __contains__(self, key: object) -> bool:
-        """Whether there is an entity with this key."""
-        return self._store.contains(key)
-
-    @property
-    def quarantine(self) -> Quarantine[T]:
-        """The observations that could not be merged: a mapping of key to items and reasons."""
-        return self._quarantine
 
     def _merge(
         self,

@@ -1,12 +1,10 @@
-"""The vector index, kept up with what changes."""
+"""The vector index: build, sync, clear, dump, load."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,36 +13,55 @@ from pydantic import BaseModel
 from omem import _omem
 from omem.arguments import several
 from omem.base import StrPath
-from omem.embedding import Embedder, signature
-from omem.errors import EmbedderError, IndexDamagedError, SearchError
+from omem.embedding import signature
+from omem.errors import EmbedderError, IndexDamagedError
 from omem.index import VectorIndex, files
-from omem.index.embed import embed_texts
-from omem.index.text import texts
 from omem.index.vectors import Pinned
-from omem.memory._state import at_once
-from omem.memory.entities import Entities
-from omem.report import Progress, reporter
+from omem.memory.catch_up import CatchUp
+from omem.report import Progress
 from omem.view import view
 
 T = TypeVar("T", bound=BaseModel)
 logger = logging.getLogger("omem")
 
 
-class Indexing(Entities[T]):
-    """Building, syncing, saving and restoring the index.
-
-    What changed is taken from the store under `_gate`; `_index_lock` is held by the one caller who
-    catches up, the embedder's time included. So nobody but another such caller waits for an
-    embedder, and whoever replaces the index meanwhile just does.
-    """
+class Indexing(CatchUp[T]):
+    """Building, syncing, saving and restoring the index."""
 
     def has_index(self) -> bool:
-        """Whether there is a vector index, changes that it has yet to catch up with or not."""
+        """Whether there is a vector index, changes that it has yet to catch up with or not.
+
+        Returns:
+            True as soon as one was built or loaded, until `clear_index`.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.has_index()
+            False
+            >>> memory.build_index()
+            >>> memory.has_index()
+            True
+        """
         return self._index is not None
 
     @property
     def index_built(self) -> bool:
-        """Whether there is a vector index; the same as `has_index()`."""
+        """Whether there is a vector index; the same as `has_index()`.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> memory.index_built
+            False
+        """
         return self.has_index()
 
     def build_index(self, force: bool = False, *, progress: Progress = False) -> None:
@@ -95,6 +112,18 @@ class Indexing(Entities[T]):
         Raises:
             TypeError: `removed_keys` or `upserted_keys` is a single str or bytes.
             KeyExtractionError: One of them holds what cannot be a key.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.build_index()
+            >>> _ = memory.add(Tag(name="c"))
+            >>> memory.sync_index()
+            True
         """
         given = (several("removed_keys", removed_keys), several("upserted_keys", upserted_keys))
         named = {_omem.key_text(key) for keys in given for key in keys}
@@ -111,7 +140,19 @@ class Indexing(Entities[T]):
         return True
 
     def clear_index(self) -> None:
-        """Drop the vector index; the entities stay."""
+        """Drop the vector index; the entities stay.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> memory.build_index()
+            >>> memory.clear_index()
+            >>> memory.has_index()
+            False
+        """
         self._set_index(None)
 
     @contextmanager
@@ -123,6 +164,20 @@ class Indexing(Entities[T]):
 
         Yields:
             The index, or None where there is none.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.build_index()
+            >>> with memory.suspended_index():
+            ...     _ = memory.add(Tag(name="c"))
+            ...     _ = memory.remove("a")
+            >>> memory.sync_index()
+            True
         """
         yield self._index
 
@@ -136,6 +191,22 @@ class Indexing(Entities[T]):
 
         Raises:
             OSError: The files could not be written; the folder is as it was.
+
+        Examples:
+            >>> import tempfile
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.build_index()
+            >>> folder = tempfile.mkdtemp()
+            >>> memory.dump_index(folder)
+            >>> fresh = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> fresh.load_index(folder)
+            >>> fresh.has_index()
+            True
         """
         with self._gate:
             snapshot, pinned = self._store.snapshot(), self._pin_index()
@@ -161,6 +232,22 @@ class Indexing(Entities[T]):
             NotADirectoryError: It is a file.
             IndexDamagedError: The files are damaged; the index is as it was. So it is, with a
                 warning in the log, where the files are of another embedder.
+
+        Examples:
+            >>> import tempfile
+            >>> from pydantic import BaseModel
+            >>> from omem import HashingEmbedder, OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name", embedder=HashingEmbedder())
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.build_index()
+            >>> folder = tempfile.mkdtemp()
+            >>> memory.dump(folder)
+            >>> memory.clear_index()
+            >>> memory.load_index(f"{folder}/faiss_index")
+            >>> memory.has_index()
+            True
         """
         path = Path(folder_path)
         if not path.exists():
@@ -180,163 +267,6 @@ class Indexing(Entities[T]):
         for what in told:
             logger.warning("%s: %s", path, what)
         self._set_index(index)
-
-    @contextmanager
-    def _alone(self, patience: float = -1) -> Generator[bool]:
-        """Wait until nobody else catches up, for so many seconds; yields whether that is so."""
-        if self._catching_up == threading.get_ident():
-            if patience < 0:
-                raise RuntimeError(
-                    "the index is being brought up to date by the call that runs this embedder; "
-                    "the embedder must not ask for that itself"
-                )
-            yield False
-            return
-        alone = self._index_lock.acquire(timeout=patience)
-        try:
-            if alone:
-                self._catching_up = threading.get_ident()
-            yield alone
-        finally:
-            if alone:
-                self._catching_up = None
-                self._index_lock.release()
-
-    def _set_index(self, index: VectorIndex | None) -> None:
-        """Put another index in the place of what is there."""
-        with self._gate:
-            at_once(*self._index_steps(index))
-
-    def _index_steps(self, index: VectorIndex | None) -> Iterator[Callable[[], object]]:
-        """What puts another index in the place of what is there, step by step."""
-        yield partial(setattr, self, "_index", index)
-        yield partial(setattr, self, "_unfinished", None)
-        yield self._pending.clear
-        yield partial(setattr, self, "_all_pending", index is not None)
-        yield partial(self._store.track_changes, index is not None)
-
-    def _refresh(self, progress: Progress, *, anew: bool = False) -> None:
-        """Bring the index up to date, or make a new one beside it where it is of no use."""
-        index = self._index
-        if index is None or anew or self._unfinished is not None or not self._serves(index):
-            if index is not None and not anew and self._unfinished is None:
-                logger.warning(
-                    "the index was made by the embedder %r, this memory has %r: everything is "
-                    "embedded again",
-                    index.embedder,
-                    signature(self.embedder),
-                )
-            self._rebuild(index, progress, anew)
-        else:
-            self._catch_up(index, progress)
-
-    def _serves(self, index: VectorIndex) -> bool:
-        """Whether an index has vectors of this memory's embedder."""
-        own = signature(self.embedder)
-        return None in (own, index.embedder) or own == index.embedder
-
-    def _rebuild(self, old: VectorIndex | None, progress: Progress, anew: bool) -> None:
-        """Fill a new index, or go on with one that is unfinished, and put it in the place."""
-        fresh = self._unfinished
-        if fresh is None or not self._serves(fresh):
-            fresh = VectorIndex(self._kind, signature(self.embedder), self.fields_for_index)
-        with self._gate:
-            self._unfinished = fresh
-            self._store.track_changes(True)
-            self._take_changes()
-        # Another dimension than before is told, once one batch shows it, and not paid for.
-        checked = None if anew or old is None or fresh.dimension is not None else old
-        self._fill(fresh, None, progress, checked)
-        with self._gate:
-            if self._index is old and self._unfinished is fresh:
-                self._index, self._unfinished = fresh, None
-                self._all_pending = False
-                self._pending.clear()
-
-    def _catch_up(self, index: VectorIndex, progress: Progress) -> None:
-        """Embed what changed; what fails stays pending."""
-        with self._gate:
-            self._take_changes()
-            if index.fields != self.fields_for_index:
-                index.fields, self._all_pending = list(self.fields_for_index), True
-            keys = None if self._all_pending else list(self._pending)
-            self._pending, self._all_pending = set(), False
-        if keys == []:
-            return
-        try:
-            self._fill(index, keys, progress)
-        except BaseException:
-            with self._gate:
-                if self._index is index:
-                    self._all_pending |= keys is None
-                    self._pending.update(keys or ())
-            raise
-
-    def _take_over(self, index: VectorIndex) -> int:
-        """Give the entities just loaded the vectors that fit them; how many texts have none.
-
-        Where Pydantic would have to give the texts, that waits for a search, and 0 is returned.
-        """
-        given = self._texts(index.fields)
-        if not given.fast and index.spare == 0:
-            return 0
-        stale = _omem.Stale(self._store, index.rows, given)
-        index.take_over(stale)
-        if len(stale) == 0:
-            with self._gate:
-                self._take_changes()
-                self._all_pending = False
-                self._pending.clear()
-        return len(stale)
-
-    def _take_changes(self) -> None:
-        everything, upserted, removed = self._store.take_changes()
-        self._all_pending |= everything
-        self._pending.update(upserted, removed)
-
-    def _fill(
-        self,
-        index: VectorIndex,
-        keys: list[bytes] | None,
-        progress: Progress,
-        checked: VectorIndex | None = None,
-    ) -> None:
-        """Give the entities of these keys, or all, the vectors of their texts.
-
-        Vectors have to be of the dimension of `checked`, where that is given.
-        """
-        report = reporter(progress)
-        stale = _omem.Stale(self._store, index.rows, self._texts(index.fields), keys)
-        index.take_over(stale)
-        total, done = len(stale), 0
-        if total == 0:
-            return
-        embedder = self._need_embedder(f"embed {total:,} texts that have no vector")
-        index.embedder = index.embedder or signature(embedder)
-        size = self.embed_batch_size
-        for start in range(0, total, size):
-            batch = stale.texts(start, size)
-            vectors = embed_texts(embedder, batch, start)
-            (checked or index).check(vectors)
-            index.put(stale, start, vectors)
-            done += sum(len(text.encode()) for text in batch)
-            if report is not None:
-                report(done, start + len(batch))
-
-    def _texts(self, fields: list[str]) -> _omem.Texts:
-        known = self._known_texts
-        if known is None or known[0] != fields:
-            given = texts(self._schema, self.memory_schema, fields)
-            self._known_texts = known = (list(fields), given)
-        return known[1]
-
-    def _need_embedder(self, purpose: str) -> Embedder:
-        if self.embedder is None:
-            raise SearchError(
-                f"cannot {purpose} without an embedder; give one to OMem(embedder=...), "
-                "for example HashingEmbedder()"
-            )
-        return self.embedder
 
     def _pin_index(self) -> Pinned | None:
         return None if self._index is None else self._index.pin()

@@ -74,6 +74,17 @@ class Lookups(Edit[T]):
 
         Raises:
             LookupNotFoundError: There is no lookup of this name; it is a KeyError.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> memory.create_lookup("by_initial", lambda tag: tag.name[0])
+            >>> memory.get_by_lookup("by_initial", "b")
+            [Tag(name='b')]
         """
         found = self._store.get_by_lookup(lookup_name, lookup_key)
         if found is None:
@@ -91,6 +102,16 @@ class Lookups(Edit[T]):
 
         Returns:
             Whether there was one of this name.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> memory.create_lookup("by_name", "name")
+            >>> memory.drop_lookup("by_name"), memory.drop_lookup("by_name")
+            (True, False)
         """
         with self._lock:
             return self._store.drop_lookup(name)
@@ -100,5 +121,15 @@ class Lookups(Edit[T]):
 
         Returns:
             The names, in order of creation.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> memory.create_lookup("by_name", "name")
+            >>> memory.list_lookups()
+            ['by_name']
         """
         return self._store.list_lookups()

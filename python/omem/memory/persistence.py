@@ -106,6 +106,20 @@ class Persistence(Reading[T]):
         Raises:
             FileNotFoundError: There is no such folder, or no data in it.
             LoadError: The data are damaged or do not fit; memory is as it was.
+
+        Examples:
+            >>> import tempfile
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> folder = tempfile.mkdtemp()
+            >>> memory.dump(folder)
+            >>> report = OMem(Tag, "name").load(folder)
+            >>> report.entities, report.skipped, report.index
+            (2, [], 'none')
         """
         path = existing_folder(folder_path)
         options = {"on_error": on_error, "unknown": unknown, "migrate": migrate}
@@ -143,6 +157,23 @@ class Persistence(Reading[T]):
 
         Raises:
             OSError: The file could not be written; what was there is untouched.
+
+        Examples:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> file = Path(tempfile.mkdtemp()) / "tags.json"
+            >>> memory.dump_data(file)
+            >>> print(file.read_text(), end='')
+            [
+            {"name":"a"},
+            {"name":"b"}
+            ]
         """
         with self._gate:
             snapshot = self._store.snapshot()
@@ -234,6 +265,20 @@ class Persistence(Reading[T]):
 
         Raises:
             OSError: The file could not be written; what was there is untouched.
+
+        Examples:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> from pydantic import BaseModel
+            >>> from omem import OMem
+            >>> class Tag(BaseModel):
+            ...     name: str
+            >>> memory = OMem(Tag, "name")
+            >>> _ = memory.add([Tag(name="a"), Tag(name="b")])
+            >>> file = Path(tempfile.mkdtemp()) / "metadata.json"
+            >>> memory.dump_metadata(file)
+            >>> memory.load_metadata(file)["size"]
+            2
         """
         _omem.write_file(Path(file_path), self._describe(self.size, {}))
 

@@ -61,7 +61,13 @@ class BaseMerger(ABC, Generic[T]):
 
     @property
     def name(self) -> str:
-        """What the merger is called in `repr` and in the metadata."""
+        """What the merger is called in `repr` and in the metadata.
+
+        Examples:
+            >>> from omem import FieldMerger
+            >>> FieldMerger("id").name
+            'merge_field'
+        """
         return self.engine or type(self).__name__
 
     @abstractmethod
@@ -77,6 +83,18 @@ class BaseMerger(ABC, Generic[T]):
 
         Raises:
             Exception: They cannot be merged.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import BaseMerger
+            >>> class Note(BaseModel):
+            ...     topic: str
+            ...     text: str
+            >>> class Join(BaseMerger[Note]):
+            ...     def pair_merge(self, existing, incoming):
+            ...         return existing.model_copy(update={"text": existing.text + incoming.text})
+            >>> Join("topic").pair_merge(Note(topic="a", text="1"), Note(topic="a", text="2"))
+            Note(topic='a', text='12')
         """
 
     def batch_merge(self, pairs: list[tuple[T, T]]) -> Sequence[T | MergeError]:
@@ -89,6 +107,21 @@ class BaseMerger(ABC, Generic[T]):
             The merged entities, in the order of the pairs. A MergeError in the place of an entity
             says that this pair cannot be merged: a memory keeps its existing side and sets the
             incoming one aside in its quarantine.
+
+        Raises:
+            Exception: What `pair_merge` raises, with a note that names the key.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import BaseMerger
+            >>> class Note(BaseModel):
+            ...     topic: str
+            ...     text: str
+            >>> class Join(BaseMerger[Note]):
+            ...     def pair_merge(self, existing, incoming):
+            ...         return existing.model_copy(update={"text": existing.text + incoming.text})
+            >>> Join("topic").batch_merge([(Note(topic="a", text="1"), Note(topic="a", text="2"))])
+            [Note(topic='a', text='12')]
         """
         merged: list[T] = []
         for existing, incoming in pairs:
@@ -115,6 +148,15 @@ class BaseMerger(ABC, Generic[T]):
             KeyExtractionError: An item has no usable key.
             MergeError: A pair cannot be merged.
             Exception: What `pair_merge` or `batch_merge` raises.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import FieldMerger
+            >>> class Tag(BaseModel):
+            ...     name: str
+            ...     uses: list[str] = []
+            >>> FieldMerger("name").merge([Tag(name="a", uses=["x"]), Tag(name="a", uses=["y"])])
+            [Tag(name='a', uses=['x', 'y'])]
         """
         groups: dict[bytes, list[T]] = {}
         for number, item in enumerate(models(items)):
@@ -149,6 +191,16 @@ class BaseMerger(ABC, Generic[T]):
 
         Raises:
             ValueError: The number of results is wrong.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import KeepExistingMerger
+            >>> class Tag(BaseModel):
+            ...     name: str
+            ...     uses: int
+            >>> pair = (Tag(name="a", uses=1), Tag(name="a", uses=2))
+            >>> KeepExistingMerger("name").merge_pairs([pair])
+            [Tag(name='a', uses=1)]
         """
         if not keep_going:
             return self._batch(pairs)

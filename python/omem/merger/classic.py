@@ -27,7 +27,13 @@ class ClassicMerger(BaseMerger[T]):
 
     @property
     def runs_in_rust(self) -> bool:
-        """Whether no subclass has brought a way of its own to merge."""
+        """Whether no subclass has brought a way of its own to merge.
+
+        Examples:
+            >>> from omem import FieldMerger
+            >>> FieldMerger("id").runs_in_rust
+            True
+        """
         own, base = cast(Any, type(self)), cast(Any, ClassicMerger)
         return (own.pair_merge, own.batch_merge) == (base.pair_merge, base.batch_merge)
 
@@ -128,12 +134,40 @@ class FieldMerger(ClassicMerger[T]):
 
 
 class KeepIncomingMerger(ClassicMerger[T]):
-    """The incoming entity replaces the existing one whole (`MergeStrategy.KEEP_INCOMING`)."""
+    """The incoming entity replaces the existing one whole (`MergeStrategy.KEEP_INCOMING`).
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import KeepIncomingMerger
+        >>> class Tag(BaseModel):
+        ...     name: str
+        ...     uses: int
+        >>> KeepIncomingMerger("name").merge([Tag(name="a", uses=1), Tag(name="a", uses=2)])
+        [Tag(name='a', uses=2)]
+    """
 
     engine: ClassVar[str | None] = "keep_incoming"
 
 
 class KeepExistingMerger(ClassicMerger[T]):
-    """The existing entity stays (`MergeStrategy.KEEP_EXISTING`)."""
+    """The existing entity stays (`MergeStrategy.KEEP_EXISTING`).
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import KeepExistingMerger
+        >>> class Tag(BaseModel):
+        ...     name: str
+        ...     uses: int
+        >>> KeepExistingMerger("name").merge([Tag(name="a", uses=1), Tag(name="a", uses=2)])
+        [Tag(name='a', uses=1)]
+    """
 
     engine: ClassVar[str | None] = "keep_existing"

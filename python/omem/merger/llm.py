@@ -99,7 +99,17 @@ class BaseLLMMerger(BaseMerger[T]):
     @property
     @abstractmethod
     def system_prompt(self) -> str:
-        """What the model is told to do; braces in it are text. Read at every merge."""
+        """What the model is told to do; braces in it are text. Read at every merge.
+
+        Examples:
+            >>> from pydantic import BaseModel
+            >>> from omem import CustomRuleMerger
+            >>> class Bug(BaseModel):
+            ...     id: int
+            >>> merger = CustomRuleMerger("id", lambda *_: None, Bug, rule="Keep the shorter one.")
+            >>> merger.system_prompt.endswith("Keep the shorter one.")
+            True
+        """
 
     def build_prompt(self) -> Any:
         """The prompt of a pair.
@@ -107,6 +117,16 @@ class BaseLLMMerger(BaseMerger[T]):
         Returns:
             A `Prompt`, or a LangChain chat prompt, whose `format_messages` takes
             `item_existing` and `item_incoming` (JSON texts).
+
+        Examples:
+            >>> from omem import BalancedMerger
+            >>> from pydantic import BaseModel
+            >>> class Bug(BaseModel):
+            ...     id: int
+            >>> prompt = BalancedMerger("id", lambda *_: None, Bug).build_prompt()
+            >>> system, user = prompt.format_messages(item_existing="{}", item_incoming="{}")
+            >>> user[1].split()
+            ['existing:', '{}', 'incoming:', '{}']
         """
         return Prompt(
             self.system_prompt, "existing:\n{item_existing}\n\nincoming:\n{item_incoming}"
@@ -149,7 +169,10 @@ class BaseLLMMerger(BaseMerger[T]):
     def merge_pairs(
         self, pairs: list[tuple[T, T]], *, keep_going: bool = False
     ) -> Sequence[T | Exception]:
-        """One `batch_merge`; what it raises ends all, since bad answers do not get that far."""
+        """One `batch_merge`, see `BaseMerger.merge_pairs`.
+
+        What it raises ends all, since bad answers do not get that far.
+        """
         results = super().merge_pairs(pairs)
         if not keep_going and self.on_llm_error != "quarantine":
             for result in results:
@@ -205,7 +228,29 @@ class BaseLLMMerger(BaseMerger[T]):
 
 
 class BalancedMerger(BaseLLMMerger[T]):
-    """The model weighs both sides alike (`MergeStrategy.LLM.BALANCED`)."""
+    """The model weighs both sides alike (`MergeStrategy.LLM.BALANCED`).
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        llm_client: A LangChain chat model, or a callable `(system, user, schema)`.
+        item_schema: The Pydantic model of the items.
+        max_workers: At most so many requests run at once.
+        max_retries: How often a transient error is tried again.
+        on_llm_error: As in `BaseLLMMerger`.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import BalancedMerger
+        >>> class Bug(BaseModel):
+        ...     id: int
+        ...     notes: str
+        >>> def model(system, user, schema):  # stands for a chat model
+        ...     return {"id": 1, "notes": "both"}
+        >>> merger = BalancedMerger("id", model, Bug)
+        >>> merger.merge([Bug(id=1, notes="old"), Bug(id=1, notes="new")])
+        [Bug(id=1, notes='both')]
+    """
 
     @property
     def system_prompt(self) -> str:
@@ -218,7 +263,29 @@ class BalancedMerger(BaseLLMMerger[T]):
 
 
 class PreferExistingMerger(BaseLLMMerger[T]):
-    """What is known wins where the sides contradict (`MergeStrategy.LLM.PREFER_EXISTING`)."""
+    """What is known wins where the sides contradict (`MergeStrategy.LLM.PREFER_EXISTING`).
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        llm_client: A LangChain chat model, or a callable `(system, user, schema)`.
+        item_schema: The Pydantic model of the items.
+        max_workers: At most so many requests run at once.
+        max_retries: How often a transient error is tried again.
+        on_llm_error: As in `BaseLLMMerger`.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import PreferExistingMerger
+        >>> class Bug(BaseModel):
+        ...     id: int
+        ...     notes: str
+        >>> def model(system, user, schema):  # stands for a chat model
+        ...     return {"id": 1, "notes": "both"}
+        >>> merger = PreferExistingMerger("id", model, Bug)
+        >>> merger.merge([Bug(id=1, notes="old"), Bug(id=1, notes="new")])
+        [Bug(id=1, notes='both')]
+    """
 
     @property
     def system_prompt(self) -> str:
@@ -230,7 +297,29 @@ class PreferExistingMerger(BaseLLMMerger[T]):
 
 
 class PreferIncomingMerger(BaseLLMMerger[T]):
-    """What comes in wins where the sides contradict (`MergeStrategy.LLM.PREFER_INCOMING`)."""
+    """What comes in wins where the sides contradict (`MergeStrategy.LLM.PREFER_INCOMING`).
+
+    Args:
+        key_extractor: Tells the key of an item, as in `OMem`.
+        llm_client: A LangChain chat model, or a callable `(system, user, schema)`.
+        item_schema: The Pydantic model of the items.
+        max_workers: At most so many requests run at once.
+        max_retries: How often a transient error is tried again.
+        on_llm_error: As in `BaseLLMMerger`.
+        logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import PreferIncomingMerger
+        >>> class Bug(BaseModel):
+        ...     id: int
+        ...     notes: str
+        >>> def model(system, user, schema):  # stands for a chat model
+        ...     return {"id": 1, "notes": "both"}
+        >>> merger = PreferIncomingMerger("id", model, Bug)
+        >>> merger.merge([Bug(id=1, notes="old"), Bug(id=1, notes="new")])
+        [Bug(id=1, notes='both')]
+    """
 
     @property
     def system_prompt(self) -> str:
@@ -254,6 +343,18 @@ class CustomRuleMerger(BaseLLMMerger[T]):
         max_retries: How often a transient error is tried again.
         on_llm_error: As in `BaseLLMMerger`.
         logger_instance: Where the merger logs; the `omem` logger by default.
+
+    Examples:
+        >>> from pydantic import BaseModel
+        >>> from omem import CustomRuleMerger
+        >>> class Bug(BaseModel):
+        ...     id: int
+        ...     notes: str
+        >>> def model(system, user, schema):  # stands for a chat model
+        ...     return {"id": 1, "notes": "both"}
+        >>> merger = CustomRuleMerger("id", model, Bug, rule="Say both.")
+        >>> merger.merge([Bug(id=1, notes="old"), Bug(id=1, notes="new")])
+        [Bug(id=1, notes='both')]
     """
 
     def __init__(
