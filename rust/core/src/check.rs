@@ -1,6 +1,6 @@
 //! The fast acceptance: is this text a canonical record of this plan?
 
-use crate::json::scan::MAX_DEPTH;
+use crate::json::scan::{MAX_DEPTH, begins};
 use crate::json::{number, string};
 use crate::plan::{Items, Limit, Model, Node, NodeId, Plan};
 use crate::text;
@@ -30,26 +30,6 @@ pub fn check(plan: &Plan, text: &[u8], at: usize, fields: &mut [Place]) -> Optio
 pub fn accepts(plan: &Plan, node: NodeId, text: &[u8], at: usize) -> bool {
     let checker = Checker { plan, text };
     checker.value(node, at, MAX_DEPTH).is_some_and(|end| checker.ends(end))
-}
-
-/// Whether a text begins with this prefix: without a call of `memcmp` for the usual lengths.
-#[inline]
-fn begins(text: &[u8], prefix: &[u8]) -> bool {
-    /// Whether the first N bytes are the same, and the last N.
-    #[inline]
-    fn ends<const N: usize>(text: &[u8], prefix: &[u8]) -> bool {
-        text.first_chunk::<N>() == prefix.first_chunk()
-            && text.last_chunk::<N>() == prefix.last_chunk()
-    }
-    let Some(text) = text.get(..prefix.len()) else {
-        return false;
-    };
-    match prefix.len() {
-        4..=8 => ends::<4>(text, prefix),
-        9..=16 => ends::<8>(text, prefix),
-        17..=32 => ends::<16>(text, prefix),
-        _ => text == prefix,
-    }
 }
 
 struct Checker<'a> {
@@ -167,7 +147,7 @@ impl Checker<'_> {
         }
         let end = number::end_float(self.text, at)?;
         if min.is_some() || max.is_some() {
-            let value: f64 = std::str::from_utf8(&self.text[at..end]).ok()?.parse().ok()?;
+            let (value, _) = number::read_f64(self.text, at)?;
             let above = |bound: Limit| value > bound.at || (!bound.open && value == bound.at);
             let below = |bound: Limit| value < bound.at || (!bound.open && value == bound.at);
             if !min.is_none_or(above) || !max.is_none_or(below) {

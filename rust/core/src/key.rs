@@ -196,7 +196,7 @@ impl Reader<'_> {
         let mut here = at;
         for (number, field) in model.fields.iter().enumerate() {
             let rest = self.record.get(here..).ok_or(KeyFault::Unsupported)?;
-            if !rest.starts_with(&field.prefix) {
+            if !scan::begins(rest, &field.prefix) {
                 return Err(KeyFault::Unsupported);
             }
             let start = here + field.prefix.len();

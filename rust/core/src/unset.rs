@@ -19,7 +19,7 @@ fn walk(plan: &Plan, node: NodeId, record: &[u8], at: usize, out: &mut Vec<Unset
     let Some(Node::Model(model)) = node else { return };
     let mut here = at;
     for field in &model.fields {
-        if !record.get(here..).is_some_and(|rest| rest.starts_with(&field.prefix)) {
+        if !record.get(here..).is_some_and(|rest| scan::begins(rest, &field.prefix)) {
             return; // null, or written by a serializer of the model's own
         }
         let start = here + field.prefix.len();

@@ -1,7 +1,7 @@
 //! From a canonical record to its model, without validation: the record was checked already.
 
 use omem_core::check;
-use omem_core::json::{scan, string};
+use omem_core::json::{number, scan, string};
 use omem_core::plan::{Model, Node, NodeId, Text};
 use omem_core::text::{self, Date, Time};
 use pyo3::ffi;
@@ -158,7 +158,7 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn word(&mut self, word: &[u8]) -> bool {
-        let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
+        let found = self.text.get(self.at..).is_some_and(|rest| scan::begins(rest, word));
         self.at += if found { word.len() } else { 0 };
         found
     }
@@ -200,17 +200,11 @@ impl<'py> Decoder<'_, 'py> {
         unicode::read(self.py, body, has_escapes)
     }
 
-    /// The text of a number.
-    fn number(&mut self) -> Option<&str> {
-        let end = omem_core::json::number::end(self.text, self.at)?;
-        let number = std::str::from_utf8(&self.text[self.at..end]).ok()?;
-        self.at = end;
-        Some(number)
-    }
-
     fn int(&mut self) -> Option<Bound<'py, PyAny>> {
         let py = self.py;
-        let digits = self.number()?;
+        let end = number::end(self.text, self.at)?;
+        let digits = std::str::from_utf8(&self.text[self.at..end]).ok()?;
+        self.at = end;
         if digits.len() <= 18 {
             return Some(digits.parse::<i64>().ok()?.into_pyobject(py).ok()?.into_any());
         }
@@ -219,14 +213,18 @@ impl<'py> Decoder<'_, 'py> {
 
     fn float(&mut self) -> Option<Bound<'py, PyAny>> {
         let py = self.py;
-        let value = if self.word(b"\"NaN\"") {
+        let value = if self.text.get(self.at) != Some(&b'"') {
+            let (value, end) = number::read_f64(self.text, self.at)?;
+            self.at = end;
+            value
+        } else if self.word(b"\"NaN\"") {
             f64::NAN
         } else if self.word(b"\"Infinity\"") {
             f64::INFINITY
         } else if self.word(b"\"-Infinity\"") {
             f64::NEG_INFINITY
         } else {
-            self.number()?.parse().ok()?
+            return None;
         };
         Some(PyFloat::new(py, value).into_any())
     }
@@ -334,7 +332,7 @@ impl<'py> Decoder<'_, 'py> {
             b'f' => self.word(b"false").then(|| truth(py, false)),
             b'n' => self.word(b"null").then(|| py.None().into_bound(py)),
             _ => {
-                let end = omem_core::json::number::end(self.text, self.at)?;
+                let end = number::end(self.text, self.at)?;
                 let whole =
                     self.text[self.at..end].iter().all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
                 if whole { self.int() } else { self.float() }

@@ -107,10 +107,16 @@ pub fn end_float(text: &[u8], at: usize) -> Option<usize> {
         }
     }
     // What is written just so is a number by the grammar, whatever the parser would let pass.
-    let (value, length) = fast_float2::parse_partial::<f64, _>(&text[at..]).ok()?;
-    let number = &text[at..at + length];
-    let same = value.is_finite() && zmij::Buffer::new().format_finite(value).as_bytes() == number;
-    same.then_some(at + length)
+    let (value, end) = read_f64(text, at)?;
+    let same = zmij::Buffer::new().format_finite(value).as_bytes() == &text[at..end];
+    same.then_some(end)
+}
+
+/// The finite float that begins at `at`, and its end, where it is known that a number begins there.
+#[must_use]
+pub fn read_f64(text: &[u8], at: usize) -> Option<(f64, usize)> {
+    let (value, length) = fast_float2::parse_partial::<f64, _>(text.get(at..)?).ok()?;
+    value.is_finite().then_some((value, at + length))
 }
 
 #[cfg(test)]

@@ -220,3 +220,24 @@ pub fn path_to(text: &[u8], from: usize, offset: usize) -> String {
     }
     path
 }
+
+/// Whether a text begins with this prefix: without a call of `memcmp` for the usual lengths.
+#[inline]
+#[must_use]
+pub fn begins(text: &[u8], prefix: &[u8]) -> bool {
+    /// Whether the first N bytes are the same, and the last N.
+    #[inline]
+    fn ends<const N: usize>(text: &[u8], prefix: &[u8]) -> bool {
+        text.first_chunk::<N>() == prefix.first_chunk()
+            && text.last_chunk::<N>() == prefix.last_chunk()
+    }
+    let Some(text) = text.get(..prefix.len()) else {
+        return false;
+    };
+    match prefix.len() {
+        4..=8 => ends::<4>(text, prefix),
+        9..=16 => ends::<8>(text, prefix),
+        17..=32 => ends::<16>(text, prefix),
+        _ => text == prefix,
+    }
+}

@@ -99,7 +99,7 @@ impl<'a> Line<'a> {
         let mut values = [&b""[..]; PREFIXES.len()];
         let mut here = 0;
         for (place, prefix) in PREFIXES.iter().enumerate() {
-            if !text.get(here..)?.starts_with(prefix.as_bytes()) {
+            if !scan::begins(text.get(here..)?, prefix.as_bytes()) {
                 return None;
             }
             let start = here + prefix.len();

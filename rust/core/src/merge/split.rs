@@ -1,6 +1,6 @@
 //! Canonical records taken apart. What does not read as canonical JSON gives `None`.
 
-use crate::json::scan::skip;
+use crate::json::scan::{begins, skip};
 use crate::json::string;
 use crate::plan::Model;
 
@@ -56,7 +56,7 @@ pub(super) fn fields(
 ) -> Option<()> {
     let mut at = at;
     for field in &model.fields {
-        if !text.get(at..)?.starts_with(&field.prefix) {
+        if !begins(text.get(at..)?, &field.prefix) {
             return None;
         }
         at += field.prefix.len();
