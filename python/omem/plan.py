@@ -76,6 +76,7 @@ class _Compiler:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._by_ref: dict[str, int] = {}
+        self._shapes: dict[str, int] = {}
         self._definitions: dict[str, Schema] = {}
         self._config: Mapping[str, Any] = {}
 
@@ -140,12 +141,36 @@ class _Compiler:
                 cls: Any = schema.get("cls") or schema["function"]
                 is_tuple = isinstance(cls, type) and issubclass(cls, tuple)
                 return ("tuple", [self._new(OPAQUE)]) if is_tuple else OPAQUE
-            case "union" if not inside:
+            case "union" | "tagged-union" if not inside:
                 parts = [part for part in _choices(schema) if _KINDS.get(part["type"]) != "scalar"]
                 kinds = {self._outline(part, inside=True)[0] for part in parts}
-                return ("tuple", [self._new(OPAQUE)]) if kinds == {"tuple"} else OPAQUE
+                if kinds == {"tuple"}:
+                    return ("tuple", [self._new(OPAQUE)])
+                return ("one_of", [self._member(part) for part in parts]) if parts else OPAQUE
             case _:
                 return OPAQUE
+
+    def _member(self, schema: Schema) -> int:
+        """A member of a union that is Pydantic's; merging tells it by the fields that it has."""
+        number = self.add(schema)
+        if self.nodes[number] is not OPAQUE:
+            return number
+        schema = self._resolved(schema)
+        match schema["type"]:
+            case "dict":
+                return self._new(("items", "dict", self._new(OPAQUE), 0, NO_LIMIT))
+            case "dataclass" if schema["schema"]["type"] == "dataclass-args":
+                fields = {field["name"]: field for field in schema["schema"]["fields"]}
+            case "typed-dict" if all(f.get("required", True) for f in schema["fields"].values()):
+                fields = schema["fields"]
+            case _:
+                return number
+        ref = schema.get("ref") or f"no reference {number}"
+        if ref not in self._shapes:
+            self._shapes[ref] = shape = self._new(OPAQUE)
+            parts = [(name, self.add(field["schema"]), (), None) for name, field in fields.items()]
+            self.nodes[shape] = ("model", None, parts, False)
+        return self._shapes[ref]
 
     def _model(self, schema: Schema, *, plain: bool) -> Node:
         cls: type[BaseModel] = schema["cls"]
@@ -396,8 +421,9 @@ def _known(schema: Schema, *settings: str) -> bool:
 
 def _choices(union: Schema) -> list[Schema]:
     """The members of a union, which may stand there with a label each."""
-    choices: list[Any] = union["choices"]
-    return [cast("tuple[Any]", part)[0] if isinstance(part, tuple) else part for part in choices]
+    choices: list[Any] | dict[Any, Any] = union["choices"]
+    parts: list[Any] = list(choices.values()) if isinstance(choices, dict) else choices
+    return [cast("tuple[Any]", part)[0] if isinstance(part, tuple) else part for part in parts]
 
 
 def _told_apart(choices: list[Schema]) -> bool:

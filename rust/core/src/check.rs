@@ -89,7 +89,7 @@ impl Checker<'_> {
             }
             Node::Union(nodes) => nodes.iter().find_map(|&node| self.value(node, at, depth)),
             Node::Any => self.any(at, depth),
-            Node::Opaque => None,
+            Node::OneOf(_) | Node::Opaque => None,
         }
     }
 

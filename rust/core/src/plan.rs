@@ -85,6 +85,8 @@ pub enum Node {
     /// The first variant that fits decides; variants are told apart by their JSON kind alone, but
     /// for models, which are by the choice in their first field.
     Union(Vec<NodeId>),
+    /// One of these, but only Pydantic can tell beyond doubt which: they serve merges alone.
+    OneOf(Vec<NodeId>),
     /// Only Pydantic can judge this value.
     Opaque,
 }

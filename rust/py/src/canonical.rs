@@ -136,7 +136,14 @@ impl<'a, 'py> Writer<'a, 'py> {
         object: Object<'_, 'py>,
         depth: usize,
     ) -> PyResult<()> {
-        let shape = node.map(|node| (self.schema.plan.node(node), self.schema.side(node)));
+        let schema = self.schema;
+        let node = match (node.map(|node| schema.plan.node(node)), object) {
+            (Some(Node::Union(nodes) | Node::OneOf(nodes)), Some(object)) => {
+                schema.member_of(nodes, object)
+            }
+            _ => node,
+        };
+        let shape = node.map(|node| (schema.plan.node(node), schema.side(node)));
         self.out.push(b'{');
         match (shape, object) {
             (Some((Node::Model(model), Side::Model(side))), Some(object))

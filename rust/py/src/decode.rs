@@ -149,7 +149,7 @@ impl<'py> Decoder<'_, 'py> {
             },
             Node::Union(nodes) => self.union(nodes),
             Node::Any => self.any(),
-            Node::Opaque => None,
+            Node::OneOf(_) | Node::Opaque => None,
         }
     }
 

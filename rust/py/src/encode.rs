@@ -114,7 +114,7 @@ impl Encoder<'_> {
                 done
             }),
             Node::Any => self.any(value, depth),
-            Node::Opaque => None,
+            Node::OneOf(_) | Node::Opaque => None,
         }
     }
 

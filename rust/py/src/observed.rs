@@ -4,7 +4,7 @@ use omem_core::json::{scan, string};
 use omem_core::plan::{Field, Model};
 use omem_core::{Node, NodeId, Unset};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyTuple};
+use pyo3::types::{PyDict, PyFrozenSet, PySet, PyTuple};
 
 use crate::schema::{ModelSide, Schema, Side};
 
@@ -51,10 +51,12 @@ impl<F: Fn(&Field, usize, usize) -> bool> Walk<'_, F> {
         let plan = &self.schema.plan;
         match (plan.node(node), self.schema.side(node)) {
             (Node::Nullable(inner), _) if !value.is_none() => self.value(*inner, value, at),
-            (Node::Union(nodes), _) => match nodes.iter().find(|&&node| self.is_of(node, value)) {
-                Some(&node) => self.value(node, value, at),
-                None => Ok(()),
-            },
+            (Node::Union(nodes) | Node::OneOf(nodes), _) => {
+                match self.schema.member_of(nodes, value) {
+                    Some(node) => self.value(node, value, at),
+                    None => Ok(()),
+                }
+            }
             (Node::Model(shape), Side::Model(side)) => self.model(shape, side, value, at),
             (Node::Dict(items), _) => match value.cast::<PyDict>() {
                 Ok(dict) => self.parts(dict.values().iter(), |_| Some(items.item), at, true),
@@ -73,17 +75,6 @@ impl<F: Fn(&Field, usize, usize) -> bool> Walk<'_, F> {
                 Err(_) => Ok(()),
             },
             _ => Ok(()),
-        }
-    }
-
-    /// Whether a value is one of this node, as far as that tells the members of a union apart.
-    fn is_of(&self, node: NodeId, value: &Bound<'_, PyAny>) -> bool {
-        match (self.schema.plan.node(node), self.schema.side(node)) {
-            (_, Side::Model(side)) => value.get_type().as_ptr() == side.class.as_ptr(),
-            (Node::Dict(_), _) => value.is_instance_of::<PyDict>(),
-            (Node::List(_), _) => value.is_instance_of::<PyList>(),
-            (Node::Tuple(_), _) => value.is_instance_of::<PyTuple>(),
-            _ => false,
         }
     }
 

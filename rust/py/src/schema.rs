@@ -7,7 +7,7 @@ mod side;
 use omem_core::json::scan;
 use omem_core::plan::{Field, Node, NodeId, Plan};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 
 use self::build::Builder;
 pub use self::side::{Container, CustomRule, ModelSide, Side};
@@ -124,6 +124,18 @@ impl Schema {
         self.models[node as usize]
     }
 
+    /// The member of a union that a value is of, as far as its Python type tells.
+    pub fn member_of(&self, nodes: &[NodeId], value: &Bound<'_, PyAny>) -> Option<NodeId> {
+        let is_of = |&node: &NodeId| match (self.plan.node(node), self.side(node)) {
+            (_, Side::Model(side)) => value.get_type().as_ptr() == side.class.as_ptr(),
+            (Node::Dict(_), _) => value.is_instance_of::<PyDict>(),
+            (Node::List(_), _) => value.is_instance_of::<PyList>(),
+            (Node::Tuple(_), _) => value.is_instance_of::<PyTuple>(),
+            _ => false,
+        };
+        nodes.iter().copied().find(is_of)
+    }
+
     /// Refuses a merge rule that the field's type does not take.
     fn check_rules(&self, nodes: &[Bound<'_, PyTuple>]) -> PyResult<()> {
         for (node, spec) in self.plan.nodes.iter().zip(nodes) {
@@ -152,7 +164,7 @@ impl Schema {
                 continue;
             }
             match self.plan.node(id) {
-                Node::Opaque => return false,
+                Node::OneOf(_) | Node::Opaque => return false,
                 Node::Model(model) if !model.covered => return false,
                 Node::Model(model) => open.extend(model.fields.iter().map(|field| field.node)),
                 Node::Nullable(inner) => open.push(*inner),
@@ -189,7 +201,7 @@ fn written_canonically(plan: &Plan) -> Vec<bool> {
                 Node::Null | Node::Bool | Node::Int { .. } | Node::Str { .. } => true,
                 Node::Text(_) | Node::Choice(_) => true,
                 Node::Float { .. } | Node::Set(_) | Node::Model(_) => false,
-                Node::Any | Node::Opaque => false,
+                Node::Any | Node::OneOf(_) | Node::Opaque => false,
                 Node::Nullable(inner) => all(&[*inner]),
                 Node::List(items) | Node::Dict(items) => all(&[items.item]),
                 Node::Tuple(nodes) | Node::Union(nodes) => all(nodes),
@@ -212,7 +224,7 @@ fn holding_models(plan: &Plan) -> Vec<bool> {
                 Node::Model(_) => true,
                 Node::Nullable(inner) => any(&[*inner]),
                 Node::List(items) | Node::Dict(items) => any(&[items.item]),
-                Node::Tuple(nodes) | Node::Union(nodes) => any(nodes),
+                Node::Tuple(nodes) | Node::Union(nodes) | Node::OneOf(nodes) => any(nodes),
                 _ => false,
             };
         }

@@ -229,7 +229,7 @@ impl<'a> Writer<'a> {
                 let node = self.variant(nodes)?;
                 self.json(node)
             }
-            Node::Opaque => None,
+            Node::OneOf(_) | Node::Opaque => None,
             _ => self.copy(),
         }
     }
@@ -292,7 +292,7 @@ impl<'a> Writer<'a> {
                 let node = self.variant(nodes)?;
                 self.shown(node, inside)
             }
-            Node::Tuple(_) | Node::Set(_) | Node::Model(_) | Node::Opaque => None,
+            Node::Tuple(_) | Node::Set(_) | Node::Model(_) | Node::OneOf(_) | Node::Opaque => None,
         }
     }
 

@@ -3,8 +3,8 @@
 //! # MERGE_FIELD
 //! Field by field, an incoming value that is null or unset changes nothing, and one that meets a
 //! null is taken. Else lists are united, sets are united, dicts and nested models are merged key by
-//! key by the same rules, and anything else is overwritten. What only Pydantic knows the shape of is
-//! merged by its JSON kind: arrays as lists, objects as dicts.
+//! key by the same rules, and anything else is overwritten, also one model of a union by another. What
+//! only Pydantic knows the shape of is merged by its JSON kind: arrays as lists, objects as dicts.
 //!
 //! **The union of two lists** is the existing list as it stands, then each incoming element
 //! that it does not hold yet, once, in order; an empty existing list takes the incoming one as it
@@ -18,7 +18,7 @@
 //! the field's default for none.
 //!
 //! **Laws.** `x ⊕ x = x`, but for APPEND, SUM and custom rules. `(x ⊕ y) ⊕ z = x ⊕ (y ⊕ z)` where
-//! everything is set and no field changes between a list, an object and a scalar, but for sums of
+//! everything is set and no field changes between a list, a scalar and the objects of a union, but for sums of
 //! floats and custom rules. Every set value of the incoming record is in the result, unless a rule
 //! prefers the existing one.
 //!
@@ -28,6 +28,7 @@
 mod fold;
 mod fresh;
 mod groups;
+mod members;
 mod number;
 mod order;
 mod rounds;
@@ -41,6 +42,7 @@ mod walk;
 
 pub use fold::{Failed, Folded, Options, fold};
 pub use groups::Groups;
+pub(crate) use members::Unions;
 pub use rounds::{Pair, Rounds, rounds};
 pub use rules::rule_fits;
 
@@ -112,6 +114,7 @@ pub struct Merger<'a> {
     lists: Lists,
     /// For each node, whether a value may hold objects whose keys have no fixed order.
     free: Vec<bool>,
+    unions: Unions<'a>,
 }
 
 impl<'a> Merger<'a> {
@@ -122,7 +125,7 @@ impl<'a> Merger<'a> {
             Strategy::MergeField { lists } => lists,
             _ => Lists::Union,
         };
-        Merger { plan, strategy, lists, free: free(plan) }
+        Merger { plan, strategy, lists, free: free(plan), unions: Unions::of(plan) }
     }
 
     /// The node that decides about values whose JSON begins with `kind`.
@@ -212,7 +215,13 @@ fn leaf(plan: &Plan, node: NodeId, kind: u8) -> Option<&Node> {
                 let mut fitting = variants.iter().filter(|&&id| may_begin(plan, id, kind));
                 id = *fitting.next()?;
                 if kind == b'{' && fitting.next().is_some() {
-                    // Two models of one union may meet here; Pydantic judges what comes of it.
+                    return Some(&Node::Opaque);
+                }
+            }
+            Node::OneOf(variants) => {
+                let mut fitting = variants.iter().filter(|&&id| may_begin(plan, id, kind));
+                id = *fitting.next()?;
+                if fitting.next().is_some() {
                     return Some(&Node::Opaque);
                 }
             }
@@ -244,7 +253,7 @@ fn may_begin(plan: &Plan, node: NodeId, kind: u8) -> bool {
                 open.push(*inner);
                 kind == b'n'
             }
-            Node::Union(variants) => {
+            Node::Union(variants) | Node::OneOf(variants) => {
                 open.extend(variants);
                 false
             }
@@ -262,32 +271,33 @@ fn may_begin(plan: &Plan, node: NodeId, kind: u8) -> bool {
 
 /// For each node, whether a value may hold objects whose keys have no fixed order.
 fn free(plan: &Plan) -> Vec<bool> {
-    let mut free: Vec<bool> = plan
-        .nodes
-        .iter()
-        .map(|node| match node {
-            Node::Any | Node::Opaque | Node::Dict(_) => true,
-            Node::Model(model) => !model.covered,
-            _ => false,
-        })
-        .collect();
-    let is = |free: &[bool], id: NodeId| free.get(id as usize).copied().unwrap_or(true);
+    holding(plan, |node| match node {
+        Node::Any | Node::OneOf(_) | Node::Opaque | Node::Dict(_) => true,
+        Node::Model(model) => !model.covered,
+        _ => false,
+    })
+}
+
+/// For each node, whether its values may hold such nodes or be of one.
+fn holding(plan: &Plan, wanted: fn(&Node) -> bool) -> Vec<bool> {
+    let mut holds: Vec<bool> = plan.nodes.iter().map(wanted).collect();
+    let is = |holds: &[bool], id: NodeId| holds.get(id as usize).copied().unwrap_or(true);
     loop {
         let mut changed = false;
         for (id, node) in plan.nodes.iter().enumerate() {
             let found = match node {
-                Node::Nullable(inner) => is(&free, *inner),
-                Node::List(items) | Node::Set(items) => is(&free, items.item),
-                Node::Union(nodes) | Node::Tuple(nodes) => nodes.iter().any(|&id| is(&free, id)),
-                Node::Model(model) => model.fields.iter().any(|field| is(&free, field.node)),
+                Node::Nullable(inner) => is(&holds, *inner),
+                Node::List(items) | Node::Set(items) | Node::Dict(items) => is(&holds, items.item),
+                Node::Union(nodes) | Node::Tuple(nodes) => nodes.iter().any(|&id| is(&holds, id)),
+                Node::Model(model) => model.fields.iter().any(|field| is(&holds, field.node)),
                 _ => false,
             };
-            if found && !free[id] {
-                (free[id], changed) = (true, true);
+            if found && !holds[id] {
+                (holds[id], changed) = (true, true);
             }
         }
         if !changed {
-            return free;
+            return holds;
         }
     }
 }

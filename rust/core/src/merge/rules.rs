@@ -180,7 +180,7 @@ pub fn rule_fits(plan: &Plan, node: NodeId, rule: Rule) -> bool {
         match node {
             Node::Null => {}
             Node::Nullable(inner) => open.push(*inner),
-            Node::Union(variants) => open.extend(variants),
+            Node::Union(variants) | Node::OneOf(variants) => open.extend(variants),
             // Only a choice of one kind has an order or a length.
             Node::Choice(choices) => {
                 leaves.extend(choices.iter().filter_map(|choice| match choice.first() {

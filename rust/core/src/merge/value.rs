@@ -7,7 +7,7 @@
 
 use super::union::{Elements, Index};
 use crate::error::{Result, reserve};
-use crate::plan::Model;
+use crate::plan::{Model, NodeId};
 
 /// One value of a record that is being merged.
 #[derive(Debug)]
@@ -114,6 +114,8 @@ pub(super) fn append(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
 /// The members of an object, in order.
 #[derive(Debug, Default)]
 pub(super) struct Members<'a> {
+    /// The member of a union that it was merged as.
+    pub(super) member: Option<NodeId>,
     items: Vec<(&'a [u8], Value<'a>)>,
     index: Index,
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::members::Met;
 use super::rules::{self, Sides};
 use super::union::Elements;
 use super::value::{Members, Value};
@@ -136,8 +137,21 @@ impl<'a> Walk<'a, '_> {
         if depth >= MAX_DEPTH {
             return Err(Conflict::of("the record is nested too deeply"));
         }
+        let (mut shape, mut member) = (self.merger.resolve(node, kind), None);
+        if kind == b'{' {
+            match self.merger.unions.meet(node, existing, incoming) {
+                Met::Only => {}
+                Met::Same(found) => {
+                    shape = found.map(|id| self.merger.plan.node(id));
+                    member = Some(found);
+                }
+                Met::Apart => {
+                    self.replace(existing, Value::Raw(incoming));
+                    return Ok(());
+                }
+            }
+        }
         let outer = std::mem::take(&mut self.merged.changed);
-        let shape = self.merger.resolve(node, kind);
         match (kind, shape) {
             (b'[', Some(Node::Tuple(_))) => self.replace(existing, Value::Raw(incoming)),
             (b'[', Some(Node::Set(_))) => self.list(shape, existing, incoming, Lists::Union)?,
@@ -148,8 +162,12 @@ impl<'a> Walk<'a, '_> {
             }
             _ => self.object(Keys::Any(None), existing, part, depth)?,
         }
-        self.merged.doubtful |=
-            self.merged.changed && is_doubtful(self.merger.plan, shape, existing);
+        if let (Value::Dict(members), Some(member)) = (&mut *existing, member) {
+            members.member = member;
+        }
+        // What was merged as one member of a union may read as another.
+        self.merged.doubtful |= self.merged.changed
+            && (member.is_some() || is_doubtful(self.merger.plan, shape, existing));
         self.merged.changed |= outer;
         Ok(())
     }

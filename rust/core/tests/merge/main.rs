@@ -1,6 +1,7 @@
 //! Merging against a plain reference, and the laws that it promises.
 
 mod fold;
+mod members;
 mod reference;
 mod rules;
 mod shapes;

@@ -188,7 +188,7 @@ pub fn value(random: &mut Random, schema: &Schema, node: NodeId) -> Value {
                 model.fields.iter().map(|field| member(random, schema, field)).collect(),
             );
         }
-        Node::Union(nodes) => {
+        Node::Union(nodes) | Node::OneOf(nodes) => {
             let variant = random.pick(nodes);
             return value(random, schema, variant);
         }

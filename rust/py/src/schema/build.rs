@@ -51,6 +51,7 @@ impl Builder<'_, '_> {
             "text" => Node::Text(text(&part(1)?.extract::<String>()?)?),
             "nullable" => Node::Nullable(self.behind(part(1)?.extract()?)?),
             "union" => Node::Union(self.all_behind(&part(1)?)?),
+            "one_of" => Node::OneOf(self.all_behind(&part(1)?)?),
             "tuple" => Node::Tuple(self.all_behind(&part(1)?)?),
             "items" => return self.items(spec),
             "choice" => return choice(&part(1)?),
@@ -101,10 +102,13 @@ impl Builder<'_, '_> {
             });
             names.push(PyString::intern(py, &name).unbind());
         }
-        let class = spec.get_item(1)?.cast_into::<PyType>()?.unbind();
-        let covered = spec.get_item(3)?.extract()?;
-        let side = ModelSide::new(class, names, py)?;
-        Ok((Node::Model(Model { fields, covered }), Side::Model(side)))
+        let node = Node::Model(Model { fields, covered: spec.get_item(3)?.extract()? });
+        let class = spec.get_item(1)?;
+        if class.is_none() {
+            return Ok((node, Side::Plain)); // a shape without a model
+        }
+        let class = class.cast_into::<PyType>()?.unbind();
+        Ok((node, Side::Model(ModelSide::new(class, names, py)?)))
     }
 
     fn rule(&mut self, rule: &Bound<'_, PyAny>) -> PyResult<Option<Rule>> {
