@@ -263,7 +263,7 @@ class Indexing(CatchUp[T]):
         if saved is None:
             logger.warning("%s holds no index; dump() writes it to its folder faiss_index", path)
             return
-        index, told = self._usable(saved, path)
+        index, told = self._usable(saved)
         for what in told:
             logger.warning("%s: %s", path, what)
         self._set_index(index)
@@ -286,7 +286,7 @@ class Indexing(CatchUp[T]):
         facts = files.write(folder, name, index)
         return facts, files.docstore(index, facts)
 
-    def _usable(self, saved: files.Saved, path: Path) -> tuple[VectorIndex | None, list[str]]:
+    def _usable(self, saved: files.Saved) -> tuple[VectorIndex | None, list[str]]:
         """A saved index as this memory can use it, if it can, and what about it does not fit."""
         own = signature(self.embedder)
         if own is not None and saved.embedder not in (None, own):

@@ -238,7 +238,7 @@ class Reading(Search[T]):
         else:
             if saved is None:
                 return None, "none"
-            index, told = self._usable(saved, path / INDEX_FOLDER)
+            index, told = self._usable(saved)
         if index is None:
             warnings.append(f"the index is rejected and will be built anew: {told[0]}")
             return None, f"rejected: {told[0]}"

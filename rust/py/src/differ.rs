@@ -1,6 +1,6 @@
 //! Whether a model that was read back is the model that was written, types of leaves included.
 
-use std::fmt;
+mod difference;
 
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
@@ -11,60 +11,11 @@ use pyo3::types::{
     PyInt, PyList, PySet, PyString, PyTime, PyTimeAccess, PyTuple, PyType, PyTzInfoAccess,
 };
 
+pub use self::difference::{Difference, Step};
 use crate::instance;
 
 /// Deeper than any record nests; what Pydantic built deeper is not compared.
 const MAX_DEPTH: usize = 250;
-
-/// A part of a path.
-#[derive(Debug)]
-pub enum Step {
-    /// A field or key.
-    Name(String),
-    /// A place in a list.
-    Index(usize),
-}
-
-impl Step {
-    /// The step of a part of Pydantic's `loc`.
-    pub fn of(part: &Bound<'_, PyAny>) -> Self {
-        part.extract().map_or_else(|_| Step::Name(part.to_string()), Step::Index)
-    }
-}
-
-/// Where two values differ, and how.
-#[derive(Debug)]
-pub struct Difference {
-    /// The path to the place, the last step first.
-    pub steps: Vec<Step>,
-    /// What is different there.
-    pub what: String,
-}
-
-impl Difference {
-    /// A difference of the whole.
-    pub fn new(what: String) -> Self {
-        Difference { steps: Vec::new(), what }
-    }
-
-    /// The path, as `$.field[3]`.
-    pub fn place(&self) -> String {
-        let mut path = "$".to_owned();
-        for step in self.steps.iter().rev() {
-            match step {
-                Step::Name(name) => path = format!("{path}.{name}"),
-                Step::Index(place) => path = format!("{path}[{place}]"),
-            }
-        }
-        path
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place(), self.what)
-    }
-}
 
 /// Whether two values are the same, types of leaves included.
 #[pyfunction]

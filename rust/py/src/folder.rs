@@ -124,16 +124,14 @@ impl FolderWriter {
 
     /// Stages the bytes of several buffers, one after the other; returns size and checksum.
     /// Nothing may change the buffers meanwhile.
-    #[pyo3(signature = (name, parts, progress=None))]
     fn write_parts(
         &self,
         py: Python<'_>,
         name: &str,
         parts: Vec<PyBuffer<u8>>,
-        progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(u64, String)> {
         let parts = parts.iter().map(bytes_of).collect::<PyResult<Vec<_>>>()?;
-        self.step(py, progress, |writer, report| {
+        self.step(py, None, |writer, report| {
             let mut file = writer.stage(name)?;
             let mut done = 0;
             for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
@@ -146,16 +144,6 @@ impl FolderWriter {
             file.finish()
         })
         .map(facts)
-    }
-
-    /// Begins a file that is written by its path; `adopt` ends it.
-    fn stage_path(&self, py: Python<'_>, name: &str) -> PyResult<PathBuf> {
-        self.step(py, None, |writer, _| writer.stage_path(name))
-    }
-
-    /// Ends a file that was written by its path; returns size and checksum.
-    fn adopt(&self, py: Python<'_>, name: &str) -> PyResult<(u64, String)> {
-        self.step(py, None, |writer, report| writer.adopt(name, report)).map(facts)
     }
 
     /// Makes what was staged the content of the folder; returns what went wrong after the commit.

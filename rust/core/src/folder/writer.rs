@@ -1,6 +1,5 @@
 //! A new dump of a folder.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use super::Layout;
 use super::redo::{Manifest, Place, Redo};
 use crate::disk;
 use crate::error::{Error, Progress, Result};
-use crate::file::{Digest, Draft, measure};
+use crate::file::{Digest, Draft};
 use crate::lock::{Lock, forked};
 
 /// A new dump on its way into a folder. Dropped without [`commit`](FolderWriter::commit), it
@@ -57,30 +56,12 @@ impl FolderWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn stage(&mut self, name: &str) -> Result<StagedFile<'_>> {
-        let (member, draft) = self.begin(name)?;
-        Ok(StagedFile { writer: self, member, draft })
-    }
-
-    /// Begins a member that is written by its path; [`adopt`](FolderWriter::adopt) ends it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn stage_path(&mut self, name: &str) -> Result<PathBuf> {
-        self.begin(name).map(|(_, draft)| draft.path().to_path_buf())
-    }
-
-    /// Ends a member that was written by its path.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Interrupted`] by `progress`.
-    pub fn adopt(&mut self, name: &str, progress: &mut Progress) -> Result<Digest> {
         let member = self.member(name)?;
-        let path = Place::of(&self.folder, self.layout, member)?.new;
-        let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-        disk::sync(&file, &path)?;
-        let written = measure(&path, progress)?;
-        self.ready.push(member);
-        Ok(written)
+        self.ready.retain(|ready| *ready != member);
+        let place = Place::of(&self.folder, self.layout, member)?;
+        self.created.extend(disk::create_directories(disk::parent(&place.target))?);
+        let draft = Draft::hashed(place.new, &place.target)?;
+        Ok(StagedFile { writer: self, member, draft })
     }
 
     /// Makes the members that were ended, with this manifest, the content of the folder.
@@ -138,15 +119,6 @@ impl FolderWriter {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a file of this folder");
             Error::io("stage", self.folder.join(name), source)
         })
-    }
-
-    /// Creates the file that a member is staged in.
-    fn begin(&mut self, name: &str) -> Result<(&'static str, Draft)> {
-        let member = self.member(name)?;
-        self.ready.retain(|ready| *ready != member);
-        let place = Place::of(&self.folder, self.layout, member)?;
-        self.created.extend(disk::create_directories(disk::parent(&place.target))?);
-        Ok((member, Draft::hashed(place.new, &place.target)?))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Changes: applied whole, or not at all.
 
+use super::Column;
 use super::Store;
 use super::arena::{Home, parts};
-use super::lookup::{Column, Moves};
+use super::lookup::Moves;
 use super::slots::Slot;
 use crate::batch::{Batch, Item, Span};
 use crate::bytes::Bytes;

@@ -7,6 +7,7 @@
 
 mod apply;
 mod arena;
+mod column;
 mod compact;
 mod lookup;
 mod slots;
@@ -23,7 +24,7 @@ use slots::Slots;
 use track::Tracker;
 
 pub use apply::Changes;
-pub use lookup::Column;
+pub use column::Column;
 pub use snapshot::{Entry, Iter, Run, Runs, Snapshot};
 pub use track::Changed;
 
