@@ -15,6 +15,13 @@ _TABLE = "CREATE TABLE entities (key PRIMARY KEY, record JSON NOT NULL)"
 _INSERT = "INSERT INTO entities VALUES (?, ?)"
 
 
+class _Base(sqlite3.Connection):
+    """One that is closed when it is dropped; from CPython 3.13 on, others warn then."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Sqlite(Peer):
     modules = ("sqlite3",)
     packages = ("pydantic", "pydantic-core")
@@ -43,7 +50,7 @@ class Sqlite(Peer):
             base.executemany(_INSERT, ((getattr(i, key), write(i).decode()) for i in items))
 
     def add(self, items: Iterable[Any]) -> None:
-        self.base = sqlite3.connect(":memory:")
+        self.base = sqlite3.connect(":memory:", factory=_Base)
         self._insert(self.base, items)
 
     def dump(self, path: Path) -> None:
@@ -62,7 +69,7 @@ class Sqlite(Peer):
 
     def load(self, path: Path) -> None:
         self.held = None
-        self.base = sqlite3.connect(path)
+        self.base = sqlite3.connect(path, factory=_Base)
 
     def get(self, key: Any) -> Any:
         row = self.base.execute("SELECT record FROM entities WHERE key = ?", (key,)).fetchone()
