@@ -36,9 +36,7 @@ INNER = st.builds(
     ),
     st.none() | TEXT,
     WORDS,
-    # Never its default: of a nested model that was merged, a value equal to the default counts as
-    # unset, so that MAX of -1, nothing and 0 would depend on which two come first.
-    INTS.filter(bool),
+    INTS,
     st.dictionaries(TEXT, st.lists(st.integers(0, 3), max_size=3), max_size=3),
     st.sets(st.sampled_from(list(Inner.model_fields))),
 )
@@ -140,6 +138,17 @@ def model(old: BaseModel, new: BaseModel, lists: str = "union") -> Any:
     return type(new)(**merged)
 
 
+def whole(value: Any) -> Any:
+    """A value in which all is set, and seen to be.
+
+    In a nested model that was merged, what equals its default counts as unset, so that MAX of -2,
+    nothing and -1 would depend on which two come first.
+    """
+    if isinstance(value, Inner):
+        return Inner(**{**dict(value), "best": value.best or 1})
+    return {key: whole(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
 @st.composite
 def observations(
     draw: st.DrawFn,
@@ -160,6 +169,8 @@ def observations(
     found: list[BaseModel] = []
     for key in draw(st.lists(st.sampled_from(keys), min_size=most if full else 1, max_size=most)):
         values = {f"f{n}": draw(values) for n, (_, _, _, values) in enumerate(chosen)}
+        if full:
+            values = whole(values)
         unset = set[str]() if full else draw(st.sets(st.sampled_from(list(values)), max_size=4))
         found.append(cls(key=key, **{name: values[name] for name in values if name not in unset}))
     return found
