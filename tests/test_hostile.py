@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
+import random
 import struct
 import sys
 import threading
@@ -104,6 +106,52 @@ def test_floats_are_exact_to_the_bit(tmp_path: Path) -> None:
     assert [a.value.hex() for a in fresh] == [a.value.hex() for a in memory]
 
 
+def hard_floats(count: int) -> list[float]:
+    """Floats of any bits, decimals, and neighbours of powers of two and ten."""
+    chance = random.Random(7)
+    found: list[float] = []
+    while len(found) < count:
+        value = chance.choice(
+            [
+                struct.unpack("<d", chance.randbytes(8))[0],
+                round(chance.uniform(-1e3, 1e3), chance.randrange(18)),
+                float(f"{chance.randrange(10**17)}e{chance.randrange(-25, 10)}"),
+                2.0 ** chance.randrange(-1074, 1024),
+                float(f"1e{chance.randrange(-323, 309)}"),
+            ]
+        )
+        value = math.nextafter(value, chance.choice([value, math.inf, -math.inf]))
+        found += [value] if math.isfinite(value) else []
+    return found
+
+
+def is_finite(model: type[BaseModel], line: str) -> bool:
+    value = model.model_validate_json(line).model_dump()["value"]
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+@pytest.mark.parametrize("model", [Number, Holder])
+def test_floats_become_the_text_that_pydantic_writes(
+    model: type[BaseModel], tmp_path: Path
+) -> None:
+    """However they are written in a file, and though most are taken for canonical unparsed."""
+    chance = random.Random(8)
+    lines: list[str] = []
+    for place, value in enumerate(hard_floats(20_000)):
+        digits = chance.randrange(20)
+        ways = [repr(value), f"{value:.{digits}e}", f"{value:.{digits + 1}g}", repr(value) + "0"]
+        ways += [f"{value:.{digits}f}"] if abs(value) < 1e30 else []
+        text = chance.choice(ways).replace("e+", chance.choice(["e+", "e", "E"]))
+        lines.append(f'{{"key":"{place}","value":{text}}}')
+    lines = [line for line in lines if is_finite(model, line)]
+    assert len(lines) > 18_000
+    memory = load(model, ("[\n" + ",\n".join(lines) + "\n]\n").encode(), tmp_path)
+    memory.dump_data(tmp_path / "y.json")
+    written = (tmp_path / "y.json").read_text().splitlines()[1:-1]
+    expected = [model.model_validate_json(line).model_dump_json() for line in lines]
+    assert [line.removesuffix(",") for line in written] == expected
+
+
 def test_naughty_strings_as_values_and_keys(tmp_path: Path) -> None:
     path = CORPUS / "blns" / "blns.json"
     if not path.exists():
@@ -128,6 +176,24 @@ def test_a_file_cut_at_any_byte_never_loads(tmp_path: Path) -> None:
         with pytest.raises(LoadError):
             load(Holder, content[:end], tmp_path)
     assert load(Holder, content[:-1], tmp_path).items == memory.items
+
+
+def test_a_file_that_becomes_shorter_or_longer_while_it_is_read(tmp_path: Path) -> None:
+    lines = [f'{{"key":"{number}","value":"{"x" * 100}"}}' for number in range(100_000)]
+    content = ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+    path = tmp_path / "x.json"
+    memory = OMem(Holder, "key")
+    memory.add(Holder(key="old"))
+
+    def turn(size: int) -> None:
+        path.write_bytes(content)
+        memory.load_data(path, progress=lambda read, _: os.truncate(path, size))
+
+    with pytest.raises(OSError, match="became shorter while it was read"):
+        turn(len(content) // 2)
+    assert memory.keys == ["old"]
+    turn(2 * len(content))
+    assert memory.size == len(lines)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])

@@ -139,7 +139,12 @@ impl Source {
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
-        self.file.read_exact_at(bytes, at).map_err(|error| self.error(error))
+        self.file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                self.error(io::Error::other("it became shorter while it was read"))
+            }
+            _ => self.error(error),
+        })
     }
 
     fn error(&self, error: io::Error) -> Error {

@@ -1,10 +1,11 @@
 //! The key table: numbers of entities, found by the hashes of their keys.
 //!
 //! Linear probing in groups of eight (Knuth, The Art of Computer Programming 3, 6.4, on buckets). A
-//! group is a line of the cache, and holds half of each hash beside the number, so that a key is
-//! looked at only where it is the right one, but for one time in four billion. The place of a hash
-//! is its share of the table: hashes keep their order, so that the table may have any size, and is
-//! enlarged from front to back, without a jump in memory and without asking anybody for a hash.
+//! group is a line of the cache, and holds half of each hash beside the number, so that the key of
+//! another half is never looked at: with 10,000,000 keys one search in 800 looks at two keys, with
+//! 600,000,000 one in 14. The place of a hash is its share of the table: hashes keep their order, so that
+//! the table may have any size, and is enlarged from front to back, without a jump in memory and
+//! without asking anybody for a hash.
 
 use std::hint::black_box;
 

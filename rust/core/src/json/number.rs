@@ -121,7 +121,67 @@ pub fn read_f64(text: &[u8], at: usize) -> Option<(f64, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A float: of any bits, a short decimal, or a neighbour of a power of ten or two.
+    fn float() -> impl Strategy<Value = f64> {
+        let decimal = (any::<i64>(), 0..19u32, -30..30i32)
+            .prop_map(|(digits, less, e)| format!("{}e{e}", digits / 10i64.pow(less)));
+        let power = (-323..309i32, -1074..1024i32, any::<bool>(), 0..5u64).prop_map(
+            |(ten, two, which, off)| {
+                let power =
+                    if which { format!("1e{ten}").parse().unwrap() } else { 2f64.powi(two) };
+                f64::from_bits(power.to_bits().saturating_sub(off))
+            },
+        );
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            decimal.prop_map(|text| text.parse().unwrap()),
+            power,
+        ]
+        .prop_filter("finite", |value| value.is_finite())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+
+        /// A text is canonical if it is what is written for the float that the standard library reads.
+        #[test]
+        fn a_float_is_canonical_as_it_is_written_and_in_no_other_way(
+            value in float(),
+            digits in 0..20usize,
+            how in 0..7,
+            at: prop::sample::Index,
+            byte in prop::sample::select(b"0123456789.eE+-".to_vec()),
+        ) {
+            let mut written = Vec::new();
+            write_f64(&mut written, value);
+            prop_assert_eq!(end_float(&written, 0), Some(written.len()));
+            let text = match how {
+                0 => format!("{value:.digits$}").into_bytes(),
+                1 => format!("{value:.digits$e}").into_bytes(),
+                2 => format!("{value:?}0").into_bytes(),
+                3 => format!("{value}").into_bytes(),
+                _ => {
+                    let mut text = written;
+                    let at = at.index(text.len());
+                    text.splice(at..at + (how as usize % 2), [byte]);
+                    text
+                }
+            };
+            let whole = end(&text, 0) == Some(text.len());
+            let read = std::str::from_utf8(&text).unwrap().parse::<f64>().ok().filter(|_| whole);
+            let canonical = read.filter(|read| read.is_finite()).is_some_and(|read| {
+                let mut written = Vec::new();
+                write_f64(&mut written, read);
+                written == text
+            });
+            let found = end_float(&text, 0) == Some(text.len());
+            prop_assert_eq!(found, canonical, "{}", String::from_utf8_lossy(&text));
+        }
+    }
 
     #[test]
     fn floats_that_are_canonical_are_exactly_those_that_are_written() {

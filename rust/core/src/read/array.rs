@@ -8,7 +8,6 @@ use crate::batch::{Batch, Item, Span};
 use crate::check::Place;
 use crate::error::{Error, Fault, Progress, Result, reserve};
 use crate::json::compact::compact;
-use crate::json::scan::validate;
 use crate::plan::{Node, Plan};
 
 /// Reads a JSON array. With `skip`, what is no record becomes a fault.
@@ -140,9 +139,9 @@ impl<'a, 'b> Reader<'a, 'b> {
         } else if between && until.ends_with(&self.margin) {
             Ok(true) // a comma was missing
         } else {
-            let next = self.window.find(&self.margin)?;
-            self.window.at = next.map_or(self.window.bytes.len(), |next| next + 1);
-            Ok(next.is_some())
+            let more = self.window.pass(&self.margin)?;
+            self.window.at += usize::from(more);
+            Ok(more)
         }
     }
 
@@ -163,14 +162,8 @@ impl<'a, 'b> Reader<'a, 'b> {
                 return Ok(());
             }
         }
-        let value = if self.broken && !self.margin.is_empty() {
-            let end = self.window.find(&self.margin)?;
-            let bytes = &self.window.bytes;
-            validate(&bytes[..end.unwrap_or(bytes.len())], self.window.at)
-        } else {
-            self.window.value()
-        };
-        let end = match value {
+        let margin = if self.broken { &self.margin[..] } else { b"" };
+        let end = match self.window.value(margin) {
             Err(Error::Json { what, at, path }) => return Err(self.fault_at(what, at, &path)),
             result => result?,
         };

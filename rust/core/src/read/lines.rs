@@ -175,7 +175,7 @@ impl<S: Sink> Reader<'_, S> {
 
     /// Where the part that begins at `from` ends: after the last newline that keeps it at most
     /// [`PART`] long, else after the first one.
-    fn cut(&self, from: u64) -> Result<u64> {
+    fn cut(&self, from: u64) -> std::result::Result<u64, Stop> {
         if self.body - from <= PART {
             return Ok(self.body);
         }
@@ -196,10 +196,12 @@ impl<S: Sink> Reader<'_, S> {
             let len = (self.body - at).min(window.len() as u64);
             let window = &mut window[..len as usize];
             self.source.read_at(window, at)?;
-            if let Some(newline) = memchr::memchr(b'\n', window) {
-                return Ok(at + newline as u64 + 1);
+            // The hole of a sparse file, of whatever size, reads as NUL.
+            match memchr::memchr2(b'\n', b'\0', window) {
+                Some(newline) if window[newline] == b'\n' => return Ok(at + newline as u64 + 1),
+                None if at - from <= u64::from(u32::MAX) => at += len,
+                _ => return Err(Stop::Surprise),
             }
-            at += len;
         }
         Ok(self.body)
     }

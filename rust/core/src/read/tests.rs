@@ -452,6 +452,69 @@ fn document() -> impl Strategy<Value = Vec<Value>> {
     prop::collection::vec(record, 0..8)
 }
 
+/// A sparse file of any size is made in no time: nor may it take time, or memory, to refuse one.
+#[test]
+fn a_hole_of_any_size_is_a_fault_at_once() {
+    for begins in ["[\n", "[\n{\"k\":\"a\",\"v\":1,\"n\":null},\n{\"k\":\"", "[ {\"k\":\""] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(begins.as_bytes()).unwrap();
+        file.as_file().set_len(64 << 30).unwrap();
+        file.as_file().write_all_at(b"\n]\n", (64 << 30) - 3).unwrap();
+        let found = read(file.path(), &plan(), None, false, &mut |_, _| true);
+        let Err(Error::Fault { fault, .. }) = found else { panic!("{found:?}") };
+        assert_eq!(fault.at, begins.len() as u64);
+    }
+}
+
+#[test]
+fn what_is_passed_over_is_not_kept() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[b"[", &[0; 10_000][..], b"\n{}]"].concat()).unwrap();
+    let source = Source::open(file.path()).unwrap();
+    let mut report = |_, _| true;
+    let mut window = window::Window::new(&source, &mut report);
+    assert!(window.pass(b"\n{").unwrap());
+    assert_eq!((window.offset(window.at), window.line(window.at)), (10_001, 1));
+    assert!(window.bytes.len() < 500, "{} bytes", window.bytes.len());
+    assert!(!window.pass(b"\n[").unwrap());
+    assert_eq!(window.digest().bytes, 10_005);
+}
+
+/// Records of these lengths, each filled up with one character.
+fn filled(lengths: &[usize], letter: &str) -> Vec<String> {
+    let letter = Value::from(letter).to_string();
+    let letter = &letter[1..letter.len() - 1];
+    let record = |(number, length): (usize, &usize)| {
+        let around = format!("{{\"k\":\"{number}\",\"v\":\"\",\"n\":null}}");
+        let count = length.saturating_sub(around.len()) / letter.len();
+        around.replace(":\"\"", &format!(":\"{}\"", letter.repeat(count)))
+    };
+    lengths.iter().enumerate().map(record).collect()
+}
+
+/// What a hostile hand puts into a file.
+fn edit() -> impl Strategy<Value = Vec<u8>> {
+    let texts: [&[u8]; 16] = [
+        b"",
+        b"\n",
+        b"\r\n",
+        b",\n",
+        b",",
+        b" ",
+        b"\xff",
+        b"\x00",
+        b"\xe2\x82",
+        b"\\",
+        b"\"",
+        b"{",
+        b"}",
+        b"]",
+        b"\n]\n",
+        b"{\"k\":\"x\"},\n",
+    ];
+    prop::sample::select(texts.map(<[u8]>::to_vec).to_vec())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -469,6 +532,38 @@ proptest! {
             .map(|record| serde_json::from_str(record.trim_end_matches('?')).unwrap())
             .collect();
         prop_assert_eq!(found, document);
+    }
+
+    /// What is read on several threads, in steps and parts, is what is read as one stream: also where
+    /// lines are longer than a step or a part, or end with one, and whatever was done to the file.
+    #[test]
+    fn parts_are_read_as_a_stream_is(
+        lengths in prop::collection::vec(0..140usize, 1..12),
+        letter in prop::sample::select(vec!["a", "\"", "ä", "€", "😀"]),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3usize, edit()), 0..3),
+        skip: bool,
+    ) {
+        let mut text = joined(&filled(&lengths, letter));
+        for (at, gone, put) in edits {
+            let at = at.index(text.len());
+            text.splice(at..text.len().min(at + gone), put);
+        }
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&text).unwrap();
+        let (plan, key) = (plan(), KeyPlan::Path(vec![0]));
+        let judge = Judge { plan: &plan, key: Some(&key) };
+        let told = |loaded: Result<Loaded>| match loaded {
+            Ok(loaded) => {
+                let bytes = |span| loaded.batch.bytes(span).to_vec();
+                let items: Vec<_> =
+                    loaded.batch.items.iter().map(|item| (bytes(item.record), bytes(item.key))).collect();
+                Ok((items, loaded.doubtful, loaded.records, format!("{:?}", loaded.faults), loaded.digest))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let parts = all(&Source::open(file.path()).unwrap(), &judge, skip, &mut |_, _| true);
+        let stream = array::read(&Source::open(file.path()).unwrap(), &judge, skip, &mut |_, _| true);
+        prop_assert_eq!(told(parts), told(stream));
     }
 
     /// What was mutated is refused when `serde_json` refuses it, and never read otherwise.

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use memchr::memmem::Finder;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Source;
@@ -64,12 +65,18 @@ impl<'a, 'b> Window<'a, 'b> {
         &self.bytes[self.at..]
     }
 
-    /// The end of the value that begins here, all of which is in memory then.
-    pub fn value(&mut self) -> Result<usize> {
+    /// The end of the value that begins here, and ends before `margin` occurs, if that is not empty; all
+    /// of it is in memory then.
+    pub fn value(&mut self, margin: &[u8]) -> Result<usize> {
+        let finder = Finder::new(margin);
         loop {
-            match validate(&self.bytes, self.at) {
-                Ok(end) if self.end || end < self.bytes.len() => return Ok(end),
-                Err(Error::Json { at, .. }) if !self.end && self.goes_on(at) => {}
+            let text = &self.bytes[self.at..];
+            let found = finder.find(text).filter(|_| !margin.is_empty());
+            let limit = self.at + found.unwrap_or(text.len());
+            let whole = self.end || found.is_some();
+            match validate(&self.bytes[..limit], self.at) {
+                Ok(end) if whole || end < limit => return Ok(end),
+                Err(Error::Json { at, .. }) if !whole && self.goes_on(at) => {}
                 Err(error) => return Err(error),
                 Ok(_) => {}
             }
@@ -77,20 +84,20 @@ impl<'a, 'b> Window<'a, 'b> {
         }
     }
 
-    /// Where these bytes occur next, after the place of the next value; all up to there is in
-    /// memory then.
-    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        let finder = memchr::memmem::Finder::new(bytes);
-        let mut searched = 0;
+    /// Goes to where these bytes occur next, or to the end of the file; whether they do. Nothing of
+    /// what lies between is kept.
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<bool> {
+        let finder = Finder::new(bytes);
         loop {
-            let from = self.at + searched;
-            if let Some(found) = finder.find(&self.bytes[from..]) {
-                return Ok(Some(from + found));
+            if let Some(found) = finder.find(self.rest()) {
+                self.at += found;
+                return Ok(true);
             }
             if self.end {
-                return Ok(None);
+                self.at = self.bytes.len();
+                return Ok(false);
             }
-            searched = (self.bytes.len() - self.at).saturating_sub(bytes.len() - 1);
+            self.at = self.at.max((self.bytes.len() + 1).saturating_sub(bytes.len()));
             self.read()?;
         }
     }
