@@ -103,6 +103,43 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
         build().dump(file)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("embed_batch_size", 0, "embed_batch_size must be at least 1, not 0"),
+        ("fields_for_index", ["nme"], "names 'nme', which Person does not have; its fields are"),
+    ],
+)
+def test_options_that_are_set_later(name: str, value: object, told: str) -> None:
+    memory = build()
+    memory.add(ADA)
+    before = getattr(memory, name)
+    setattr(memory, name, value)
+    with pytest.raises(ValueError, match=told):
+        memory.search("maths")
+    setattr(memory, name, before)
+    assert memory.search("maths") == [ADA]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        (lambda memory: memory.remove_source(3), "source_id must be a str, not 3"),
+        (lambda memory: memory.tag_source(3), "source_id must be a str, not 3"),
+        (lambda memory: memory.source_tags(3), "source_id must be a str, not 3"),
+        (lambda memory: memory.record_source("s", [], content_hash=3), "content_hash must be a s"),
+        (lambda memory: memory.upsert_source("s", ADA, content_hash=3), "content_hash must be a "),
+        (lambda memory: memory.upsert_source("s", [{"name": "x"}]), "item 0 is a dict"),
+    ],
+)
+def test_sources(mistake: Callable[[Any], object], told: str) -> None:
+    memory = build(track_sources=True)
+    memory.add(ADA, source_id="s")
+    with pytest.raises(TypeError, match=told):
+        mistake(memory)
+    assert memory.sources() == {"s": {"raw_items": 1, "content_hash": None}}
+
+
 def test_a_model_that_cannot_be_asked_is_refused_when_it_is_given() -> None:
     memory = build()
     with pytest.raises(TypeError, match="llm_client must be"):

@@ -22,6 +22,20 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
+def string(name: str, value: object) -> None:
+    """Refuse what is no str.
+
+    Args:
+        name: The argument.
+        value: Its value.
+
+    Raises:
+        TypeError: It is no str.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}")
+
+
 def whole(name: str, value: object, least: int = 0) -> int:
     """The whole number of an argument.
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json as to_json_bytes
 
 from omem import _omem
+from omem.arguments import string
 from omem.errors import LoadError
 from omem.rows import Skipped, read_rows
 
@@ -128,7 +129,7 @@ class SourceLedger(MutableMapping[str, SourceRecord]):
         return f"<ledger of {len(self):,} sources>"
 
 
-def check_source_id(source_id: object) -> None:
+def check_source_id(source_id: str) -> None:
     """Refuse what cannot name a source.
 
     Args:
@@ -138,8 +139,7 @@ def check_source_id(source_id: object) -> None:
         TypeError: It is no str.
         ValueError: It is empty, or holds half a surrogate pair.
     """
-    if not isinstance(source_id, str):
-        raise TypeError(f"source_id must be a str, not {type(source_id).__name__}")
+    string("source_id", source_id)
     if not source_id:
         raise ValueError("source_id is empty; leave it out for an observation without a source")
     try:

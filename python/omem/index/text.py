@@ -10,6 +10,24 @@ from pydantic import BaseModel
 from omem import _omem
 
 
+def check_fields(model: type[BaseModel], fields: Sequence[str]) -> None:
+    """Refuse fields for the index that a model does not have.
+
+    Args:
+        model: The model.
+        fields: Their names.
+
+    Raises:
+        ValueError: The model has no such field.
+    """
+    for name in fields:
+        if name not in model.model_fields:
+            raise ValueError(
+                f"fields_for_index names {name!r}, which {model.__name__} does not have; its "
+                f"fields are {', '.join(model.model_fields)}"
+            )
+
+
 def texts(schema: _omem.Schema, model: type[BaseModel], fields: Sequence[str]) -> _omem.Texts:
     """What gives the texts of a memory's entities, as ontomem embeds them.
 

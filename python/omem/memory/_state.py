@@ -20,6 +20,7 @@ from omem.arguments import one_of, strings, whole
 from omem.base import BaseMem
 from omem.embedding import Embedder
 from omem.index import Kind, VectorIndex
+from omem.index.text import check_fields
 from omem.keys import KeyExtractor, key_function, key_spec
 from omem.llm import check_client
 from omem.merger import BaseLLMMerger, BaseMerger, create_merger
@@ -89,12 +90,7 @@ class MemoryState(BaseMem[T]):
         if llm_client is not None:
             check_client("llm_client", llm_client)
         self.fields_for_index = strings("fields_for_index", fields_for_index)
-        unknown = [name for name in self.fields_for_index if name not in memory_schema.model_fields]
-        if unknown:
-            raise ValueError(
-                f"fields_for_index names {unknown[0]!r}, which {memory_schema.__name__} does not "
-                f"have; its fields are {', '.join(memory_schema.model_fields)}"
-            )
+        check_fields(memory_schema, self.fields_for_index)
         if verbose:
             logger.setLevel(logging.DEBUG)
 

@@ -12,11 +12,12 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from omem import _omem
+from omem.arguments import whole
 from omem.embedding import Embedder, signature
 from omem.errors import SearchError
 from omem.index import VectorIndex
 from omem.index.embed import embed_texts
-from omem.index.text import texts
+from omem.index.text import check_fields, texts
 from omem.memory._state import at_once
 from omem.memory.entities import Entities
 from omem.report import Progress, reporter
@@ -92,6 +93,7 @@ class CatchUp(Entities[T]):
         fresh = self._unfinished
         if fresh is None or not self._serves(fresh):
             fresh = VectorIndex(self._kind, signature(self.embedder), self.fields_for_index)
+        fresh.fields = list(self.fields_for_index)  # which may be others since it was begun
         with self._gate:
             self._unfinished = fresh
             self._store.track_changes(True)
@@ -165,7 +167,7 @@ class CatchUp(Entities[T]):
             return
         embedder = self._need_embedder(f"embed {total:,} texts that have no vector")
         index.embedder = index.embedder or signature(embedder)
-        size = self.embed_batch_size
+        size = whole("embed_batch_size", self.embed_batch_size, least=1)
         for start in range(0, total, size):
             batch = stale.texts(start, size)
             vectors = embed_texts(embedder, batch, start)
@@ -178,6 +180,7 @@ class CatchUp(Entities[T]):
     def _texts(self, fields: list[str]) -> _omem.Texts:
         known = self._known_texts
         if known is None or known[0] != fields:
+            check_fields(self.memory_schema, fields)
             given = texts(self._schema, self.memory_schema, fields)
             self._known_texts = known = (list(fields), given)
         return known[1]

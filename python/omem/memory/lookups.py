@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
+from omem.arguments import string
 from omem.errors import LookupNotFoundError
 from omem.keys import KeyExtractor, key_spec
 from omem.memory.edit import Edit
@@ -53,8 +54,7 @@ class Lookups(Edit[T]):
             >>> [person.name for person in memory.get_by_lookup("by_skill", "math")]
             ['Ada', 'Kurt']
         """
-        if not isinstance(cast(object, name), str):
-            raise TypeError(f"name must be a str, not {name!r}")
+        string("name", name)
         with self._lock:
             if name in self.list_lookups():
                 raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel
 
 from omem import _omem
-from omem.arguments import one_of
+from omem.arguments import one_of, string
 from omem.errors import SourceNotFoundError
 from omem.keys import key_function
 from omem.memory.entities import Refused
@@ -73,6 +73,8 @@ class Rollback(Sources[T]):
         """
         ledger = self._need_ledger()
         check_source_id(source_id)
+        if content_hash is not None:
+            string("content_hash", content_hash)
         one_of("strategy", strategy, get_args(Strategy))
         one_of("remerge", remerge, get_args(Remerge))
         with self._lock:
@@ -146,6 +148,7 @@ class Rollback(Sources[T]):
             ['math']
         """
         ledger = self._need_ledger()
+        string("source_id", source_id)
         one_of("strategy", strategy, get_args(Strategy))
         one_of("remerge", remerge, get_args(Remerge))
         with self._lock:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from omem import _omem, sources
-from omem.arguments import strings
+from omem.arguments import string, strings
 from omem.base import StrPath
 from omem.errors import KeyExtractionError, SourceNotFoundError
 from omem.memory.lookups import Lookups
@@ -131,6 +131,8 @@ class Sources(Lookups[T]):
         """
         ledger = self._need_ledger()
         check_source_id(source_id)
+        if content_hash is not None:
+            string("content_hash", content_hash)
         with self._lock:
             lines = ledger.record(source_id, self._store.encode([]), content_hash)
             sources.note(ledger, lines, self._store, source_id, raw_items, self._observation)
@@ -171,6 +173,7 @@ class Sources(Lookups[T]):
             ['trusted']
         """
         ledger = self._need_ledger()
+        string("source_id", source_id)
         adding, removing = strings("add", add), set(strings("remove", remove))
         with self._lock:
             about = ledger.about(source_id)
@@ -205,7 +208,9 @@ class Sources(Lookups[T]):
             >>> memory.source_tags("letter")
             ['trusted']
         """
-        about = self._need_ledger().about(source_id)
+        ledger = self._need_ledger()
+        string("source_id", source_id)
+        about = ledger.about(source_id)
         return [] if about is None else about[1]
 
     def dump_sources(self, file_path: StrPath) -> None:
