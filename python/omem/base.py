@@ -18,7 +18,7 @@ StrPath = str | PathLike[str]
 
 
 class BaseMem(ABC, Generic[T]):
-    """What every memory can do; `OMem` is the implementation.
+    """What every memory can do; `OMem` is the implementation, and explains each of them.
 
     Annotate with this class where code should accept any memory.
 
@@ -190,7 +190,7 @@ class BaseMem(ABC, Generic[T]):
 
     @abstractmethod
     def suspended_index(self) -> AbstractContextManager[Any]:
-        """Keep the index as it is during a block of mutations."""
+        """A block of mutations that the index catches up with in one go."""
 
     @abstractmethod
     def search(self, query: str, top_k: int = 5) -> list[T]:

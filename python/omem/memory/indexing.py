@@ -157,10 +157,10 @@ class Indexing(CatchUp[T]):
 
     @contextmanager
     def suspended_index(self) -> Generator[VectorIndex | None]:
-        """A block of mutations after which the index catches up once.
+        """A block of mutations that the index catches up with in one go.
 
-        The index never drops out: it just is not brought up to date inside the block, unless a
-        search asks for it.
+        It does so when the next search or `sync_index` asks for it, as it always does: the block
+        says to the reader what the mutations of several lines have in common.
 
         Yields:
             The index, or None where there is none.

@@ -87,7 +87,7 @@ class BaseLLMMerger(BaseMerger[T]):
         one_of("on_llm_error", on_llm_error, get_args(OnLLMError))
         if llm_client is None:
             raise ValueError(f"{type(self).__name__} needs llm_client: the model that it asks")
-        if item_schema is None:  # pyright: ignore[reportUnnecessaryComparison]
+        if item_schema is None:
             raise ValueError(f"{type(self).__name__} needs item_schema: the model of the items")
         self.llm_client = llm_client
         self.item_schema = item_schema
@@ -381,7 +381,7 @@ class CustomRuleMerger(BaseLLMMerger[T]):
         )
         if not rule:
             raise ValueError("CUSTOM_RULE needs rule=: how to merge, in plain words")
-        if not isinstance(rule, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(rule, str):
             raise TypeError(f"rule must be a str, not {type(rule).__name__}")
         if dynamic_rule is not None and not callable(dynamic_rule):
             raise TypeError(f"dynamic_rule must be callable, not {type(dynamic_rule).__name__}")
