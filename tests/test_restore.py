@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,6 +15,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     AliasPath,
     BaseModel,
@@ -350,3 +352,79 @@ def test_what_the_models_own_rules_keep_is_kept(part: dict[str, Any], tmp_path: 
     memory, report = load(Ways, tmp_path / "x.json", [{"key": "a", **part}])
     assert anatomy(memory.items) == anatomy([Ways.model_validate_json(json.dumps(part))])
     assert report.unknown_dropped == 0
+
+
+PARTS: list[dict[str, Any]] = [
+    {},
+    {"caught": {"x": 1}},
+    {"caught": {"x": "no"}},
+    {"caught": {"x": 1, "z": 2}},
+    {"first": {"x": 1}},
+    {"first": {"x": 1, "z": 2}},
+    {"best": {"x": 1}},
+    {"best": {"x": 1, "z": 2}},
+    {"best": {"x": "1"}},
+    {"best": {"z": 2.5}},
+    {"best": None},
+    {"other": 1},
+    {"key": 1},
+]
+
+
+@pytest.mark.parametrize("unknown", ["error", "drop"])
+@pytest.mark.parametrize("part", PARTS)
+def test_the_layout_of_a_file_changes_nothing(part: Any, unknown: Any, tmp_path: Path) -> None:
+    """A compact record is first validated by the model's own rules alone."""
+    whole = Ways(first=Pair(x=3), best=Pair(x=4)).model_dump()
+    for row in ({"key": "a", **part}, {**whole, **part}):
+        outcomes = []
+        for text in (json.dumps([row], indent=2), json.dumps([row], separators=(",", ":"))):
+            try:
+                memory, report = load(Ways, tmp_path / "x.json", text, unknown=unknown)
+            except LoadError as error:
+                outcomes.append((error.path, re.sub("^.*?byte [0-9]+: ", "", str(error))))
+            else:
+                counts = (report.defaults_filled, report.unknown_dropped)
+                outcomes.append((anatomy(memory.items), counts))
+        assert outcomes[0] == outcomes[1]
+
+
+CALLS: list[str] = []
+
+
+def noted(value: Any) -> Any:
+    CALLS.append("")
+    return value
+
+
+class Terse(BaseModel):
+    """Writes no field that equals its default."""
+
+    a: int = 1
+    b: int = 2
+
+    @model_serializer(mode="wrap")
+    def write(self, handler: Any) -> dict[str, Any]:
+        defaults = {"a": 1, "b": 2}
+        return {name: v for name, v in handler(self).items() if v != defaults[name]}
+
+
+class Noted(BaseModel):
+    key: Annotated[str, AfterValidator(noted)]
+    pet: Pair | Open | Terse = Pair()
+    caught: Annotated[Pair, WrapValidator(or_nothing)] = Pair()
+    home: Path = Path()
+    terse: Terse = Terse()
+
+
+def test_a_record_that_is_written_as_it_was_read_is_validated_once(tmp_path: Path) -> None:
+    items = [Noted(key=str(n), home=Path(f"p{n}"), terse=Terse(b=n)) for n in range(5)]
+    memory = OMem(Noted, "key")
+    memory.add(items)
+    memory.dump_data(tmp_path / "x.json")
+    CALLS.clear()
+    report = memory.load_data(tmp_path / "x.json")
+    assert len(CALLS) == len(items)
+    # What the file does not say is counted, although nothing was to be filled in to know it.
+    assert report.defaults_filled == len(items) + 1
+    assert anatomy(memory.items) == anatomy(items)

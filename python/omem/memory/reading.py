@@ -160,7 +160,7 @@ class Reading(Search[T]):
             entities=self.size,
             merged=merged,
             skipped=skipped,
-            defaults_filled=restorer.defaults_filled,
+            defaults_filled=loaded.defaults_filled + restorer.defaults_filled,
             unknown_dropped=restorer.unknown_dropped,
             schema_changed=schema_changed,
             index=index,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use omem_core::error::{Fault, Progress};
+use omem_core::json::string;
 use omem_core::key::{self, KeyText};
 use omem_core::read::{self, Doubtful};
 use omem_core::{Batch, Node, Plan, Span, Store};
@@ -13,6 +14,7 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::defaults::defaults_in;
 use crate::encode::encode;
 use crate::errors::{LoadError, LossyError, to_py};
 use crate::keys::{self, KeySpec};
@@ -44,6 +46,9 @@ pub struct Loaded {
     /// What was skipped: record, line, offset, path, reason.
     #[pyo3(get)]
     skipped: Vec<Told>,
+    /// How many fields defaults filled in, in records that did not go through `restore`.
+    #[pyo3(get)]
+    defaults_filled: usize,
 }
 
 impl Loaded {
@@ -112,6 +117,7 @@ pub fn read(
                 size: digest.bytes,
                 checksum: checksum(digest.checksum),
                 skipped: Vec::new(),
+                defaults_filled: 0,
             });
         }
     };
@@ -126,6 +132,7 @@ pub fn read(
         skipped: loaded.faults.into_iter().map(told).collect(),
         bad: Vec::new(),
         stands: Vec::new(),
+        defaults_filled: 0,
     };
     for (place, doubtful) in loaded.doubtful.iter().enumerate() {
         if place % 4096 == 4095 {
@@ -136,7 +143,7 @@ pub fn read(
     if plan_of_key.is_none() {
         settling.key_all(&loaded.doubtful)?;
     }
-    let Settling { mut batch, mut skipped, bad, .. } = settling;
+    let Settling { mut batch, mut skipped, bad, defaults_filled, .. } = settling;
     if !bad.is_empty() {
         let mut bad = bad.into_iter().peekable();
         let mut number = 0;
@@ -152,6 +159,7 @@ pub fn read(
         size: loaded.digest.bytes,
         checksum: checksum(loaded.digest.checksum),
         skipped,
+        defaults_filled,
     })
 }
 
@@ -175,15 +183,23 @@ struct Settling<'a, 'py> {
     bad: Vec<usize>,
     /// Where each item stands in the file, once that was asked for.
     stands: Vec<Doubtful>,
+    defaults_filled: usize,
 }
 
 impl Settling<'_, '_> {
     /// Has Pydantic read a doubtful record, and puts what it reads in its place.
     fn settle(&mut self, doubtful: &Doubtful) -> PyResult<()> {
         let py = self.py;
-        let raw = PyBytes::new(py, self.batch.bytes(self.batch.items[doubtful.item].record));
-        let outcome = self.options.restore.call1((&raw,));
-        let outcome = outcome.and_then(|model| self.take(doubtful.item, raw.as_bytes(), &model));
+        let item = doubtful.item;
+        let record = self.batch.items[item].record;
+        let raw = PyBytes::new(py, self.batch.bytes(record));
+        let outcome = match self.unchanged(&raw)? {
+            Some(model) => self.key(item, record, Some(&model)),
+            None => {
+                let model = self.options.restore.call1((&raw,));
+                model.and_then(|model| self.put(item, &model))
+            }
+        };
         match outcome {
             Ok(()) => Ok(()),
             Err(error) if is_of_record(py, &error) => self.refuse(doubtful, &error),
@@ -191,14 +207,22 @@ impl Settling<'_, '_> {
         }
     }
 
-    /// Takes a model that was read from `raw`. Where it is written as just that, nothing has to be
-    /// read again to know that the record is its own.
-    fn take(&mut self, item: usize, raw: &[u8], model: &Bound<'_, PyAny>) -> PyResult<()> {
-        let covered = self.schema.plan.model().is_some_and(|model| model.covered);
-        if !covered && !self.options.all && slow::writes(self.schema, model, raw)? {
-            return self.key(item, self.batch.items[item].record, Some(model));
+    /// The model of a record that the model's own rules read, and that is written as it stands.
+    /// Nothing of such a record is lost, and nothing has to be read again to know that.
+    fn unchanged<'py>(&mut self, raw: &Bound<'py, PyBytes>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.options.all || !is_compact(raw.as_bytes()) || self.schema.wholly_covered {
+            return Ok(None);
         }
-        self.put(item, model)
+        let model = match self.schema.pydantic.read(raw) {
+            Ok(model) => model,
+            Err(error) if slow::is_fault(&error, raw.py()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !slow::writes(self.schema, &model, raw.as_bytes())? {
+            return Ok(None);
+        }
+        self.defaults_filled += defaults_in(&model)?;
+        Ok(Some(model))
     }
 
     fn put(&mut self, item: usize, model: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -294,6 +318,15 @@ impl Settling<'_, '_> {
     }
 }
 
+/// Whether an object has no white space where a layout that has any would have the first.
+fn is_compact(raw: &[u8]) -> bool {
+    let value = match raw.get(1) {
+        Some(b'"') => string::end(raw, 1) + 2,
+        _ => return false,
+    };
+    raw.get(value).is_some_and(|byte| !byte.is_ascii_whitespace())
+}
+
 /// Where in a record the fault lies that an error is about, and what is wrong.
 pub fn blame(py: Python<'_>, error: &PyErr) -> PyResult<(String, String)> {
     let value = error.value(py);
@@ -327,6 +360,7 @@ pub fn survey(py: Python<'_>, path: PathBuf) -> PyResult<Loaded> {
         size: found.digest.bytes,
         checksum: checksum(found.digest.checksum),
         skipped: found.faults.into_iter().map(told).collect(),
+        defaults_filled: 0,
     })
 }
 

@@ -27,6 +27,8 @@ pub struct Schema {
     pub sides: Vec<Side>,
     /// For each node, whether what Pydantic writes for it is canonical as it is.
     written: Vec<bool>,
+    /// Whether no record needs Pydantic but for its layout or a value that does not fit.
+    pub wholly_covered: bool,
     /// For each node, whether its values may hold models of a known shape.
     models: Vec<bool>,
     /// The functions of custom merge rules.
@@ -62,6 +64,7 @@ impl Schema {
             plan,
             sides,
             written,
+            wholly_covered: false,
             models,
             functions,
             pydantic: Pydantic::new(&class)?,
@@ -70,6 +73,7 @@ impl Schema {
         };
         schema.fill_defaults(&nodes)?;
         schema.check_rules(&nodes)?;
+        schema.wholly_covered = schema.is_covered(schema.plan.root);
         Ok(schema)
     }
 

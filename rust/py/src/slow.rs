@@ -106,6 +106,14 @@ impl Pydantic {
         Ok(Pydantic { class: class.clone().unbind(), write, write_silently, read })
     }
 
+    /// The model that is read from a record.
+    ///
+    /// # Errors
+    /// Pydantic's `ValidationError`, and what a validator raises.
+    pub fn read<'py>(&self, record: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+        self.read.with(record)
+    }
+
     /// The first field that cannot be written.
     fn culprit(&self, item: &Bound<'_, PyAny>) -> Vec<Step> {
         let fails = |name: &Bound<'_, PyAny>| -> PyResult<bool> {
