@@ -140,11 +140,13 @@ def test_sources(mistake: Callable[[Any], object], told: str) -> None:
     assert memory.sources() == {"s": {"raw_items": 1, "content_hash": None}}
 
 
-def test_a_model_that_cannot_be_asked_is_refused_when_it_is_given() -> None:
-    memory = build()
-    with pytest.raises(TypeError, match="llm_client must be"):
-        memory.llm_client = "gpt-4"
-    assert memory.llm_client is None
+def test_a_model_that_cannot_be_asked_is_told_when_it_is_asked() -> None:
+    memory = asked()
+    memory.llm_client = "gpt-4"
+    memory.add(ADA)
+    with pytest.raises(TypeError, match="llm_client must be a LangChain chat model"):
+        memory.add(Person(name="Ada", age=36))
+    assert memory.items == [ADA]
 
 
 def test_entities_are_no_ledger(tmp_path: Path) -> None:

@@ -143,9 +143,6 @@ class MemoryState(BaseMem[T]):
 
         A merger that was made outside keeps its own.
 
-        Raises:
-            TypeError: It has no `with_structured_output(schema)` and is no callable.
-
         Examples:
             >>> from pydantic import BaseModel
             >>> from omem import OMem
@@ -160,8 +157,6 @@ class MemoryState(BaseMem[T]):
 
     @llm_client.setter
     def llm_client(self, client: Any) -> None:
-        if client is not None:
-            check_client("llm_client", client)
         if self._owns_merger and isinstance(self._merger, BaseLLMMerger):
             self._merger.llm_client = client
         self._llm_client = client
