@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from omem import _omem, metadata, quarantine, sources
+from omem import _omem, metadata, quarantine, source_files
 from omem.arguments import one_of
 from omem.embedding import signature
 from omem.errors import FolderNotFoundError, IndexDamagedError, LoadError
@@ -206,7 +206,7 @@ class Reading(Search[T]):
         entities = self._store.preview(prepared)
         if file is None:
             return self._ledger.fresh(entities)
-        ledger, skipped = sources.read(
+        ledger, skipped = source_files.read(
             self._ledger, file, entities, self._store, restorer, all_records=all_records, skip=skip
         )
         if ledger.facts is not None:

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from omem import _omem, sources
+from omem import _omem, source_files
 from omem.arguments import string, strings
 from omem.base import StrPath
 from omem.errors import KeyExtractionError, SourceNotFoundError
 from omem.memory.lookups import Lookups
 from omem.restore import Restorer
-from omem.sources import SourceLedger, SourceRecord, check_source_id
+from omem.sources import SourceLedger, SourceRecord, check_source_id, note, to_text
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -135,7 +135,7 @@ class Sources(Lookups[T]):
             string("content_hash", content_hash)
         with self._lock:
             lines = ledger.record(source_id, self._store.encode([]), content_hash)
-            sources.note(ledger, lines, self._store, source_id, raw_items, self._observation)
+            note(ledger, lines, self._store, source_id, raw_items, self._observation)
             self._apply(self._nothing(), lines)
 
     def tag_source(
@@ -245,7 +245,7 @@ class Sources(Lookups[T]):
         """
         ledger = self._need_ledger()
         with self._lock:
-            content = sources.to_json(ledger)
+            content = source_files.to_json(ledger)
         _omem.write_file(Path(file_path), content)
 
     def load_sources(self, file_path: StrPath) -> None:
@@ -281,7 +281,7 @@ class Sources(Lookups[T]):
         path = Path(file_path)
         with self._lock:
             entities = self._store.snapshot()
-            prepared, _ = sources.read(
+            prepared, _ = source_files.read(
                 ledger, path, entities, self._store, Restorer(self.memory_schema)
             )
             other = _omem.Ledger(self._store)
@@ -302,7 +302,7 @@ class Sources(Lookups[T]):
             return schema.model_validate(given, extra="forbid", by_alias=True, by_name=True)
         except ValidationError:
             # A strict model takes some of what was JSON from JSON alone.
-            return Restorer(schema)(sources.to_text(given))
+            return Restorer(schema)(to_text(given))
 
     def _read_source(self, source_id: str) -> SourceRecord:
         ledger = self._need_ledger()
@@ -328,7 +328,7 @@ class Sources(Lookups[T]):
         check_source_id(source_id)
         with self._lock:
             lines = ledger.detach(source_id, (record.content_hash, record.tags))
-            sources.note(ledger, lines, self._store, source_id, record.raw_items, self._observation)
+            note(ledger, lines, self._store, source_id, record.raw_items, self._observation)
             self._apply(self._nothing(), lines)
 
     def _detach_source(self, source_id: str) -> None:
