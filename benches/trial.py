@@ -70,12 +70,12 @@ class Trial:
     def clock(self, work: Callable[[], Any], collector: bool = True) -> float:
         """Seconds that some work takes; what it returns becomes `answer`.
 
-        What the suite itself holds is kept out of the collector's sight: no peer pays for it.
+        What there is by then, the entities that are added among it, is old to the collector, as in
+        a program that has run for a while: only a full collection looks at it.
         """
         self.answer = None
         if self.tidy:
             gc.collect()
-            gc.freeze()
         if not collector:
             gc.disable()
         signal.setitimer(signal.ITIMER_REAL, self.cut_off)
@@ -86,7 +86,6 @@ class Trial:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             gc.enable()
-            gc.unfreeze()
 
     def expect(self, holds: bool, what: str) -> None:
         if not holds:
