@@ -87,7 +87,7 @@ def around(leaf: tuple[Any, st.SearchStrategy[Any]]) -> st.SearchStrategy[tuple[
         (tuple[kind, int], st.tuples(values, st.integers())),
         (tuple[kind, ...], st.lists(values, max_size=3).map(tuple)),
     ]
-    if kind in (str, int, bool, UUID, date, Colour):
+    if kind in (str, int, float, bool, UUID, date, Colour):
         wraps.append((set[kind], st.sets(values, max_size=4)))
         wraps.append((frozenset[kind], st.frozensets(values, max_size=4)))
     return st.sampled_from(wraps)

@@ -265,7 +265,9 @@ class _Compiler:
             return OPAQUE
         items: Schema = schema.get("items_schema") or {"type": "any"}
         # Elements of other texts may be equal, and a set of them is then shorter than its text.
-        known = schema["type"] in ("list", "tuple") or self._are_distinct(items)
+        # Of floats only 0.0 and -0.0: where a -0.0 is, check and merge leave it to Pydantic.
+        ordered = schema["type"] in ("list", "tuple")
+        known = ordered or items["type"] == "float" or self._are_distinct(items)
         item = self.add(items) if known else self._new(OPAQUE)
         return ("items", schema["type"], item, *_lengths(schema))
 

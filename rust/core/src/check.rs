@@ -188,7 +188,8 @@ impl Checker<'_> {
             let end = value(here, depth)?;
             if sorted {
                 let element = &self.text[here..end];
-                if element <= last {
+                // Two floats are equal though their texts differ only where one is -0.0.
+                if element <= last || element == b"-0.0" {
                     return None;
                 }
                 last = element;
@@ -274,6 +275,31 @@ impl Checker<'_> {
             b'f' => self.word(at, b"false"),
             b'n' => self.word(at, b"null"),
             _ => number::end_int(self.text, at).or_else(|| number::end_float(self.text, at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_floats_is_canonical_where_no_two_may_be_equal() {
+        let float = Node::Float { min: None, max: None, inf_nan: true };
+        let set = Node::Set(Items { item: 0, min: 0, max: usize::MAX });
+        let list = Node::List(Items { item: 0, min: 0, max: usize::MAX });
+        let plan = Plan { nodes: vec![float, set, list], root: 1 };
+        for (text, as_set) in [
+            ("[]", true),
+            (r#"["NaN",0.0,1.5]"#, true),
+            ("[-0.0]", false),
+            ("[-0.0,0.0]", false),
+            ("[-1.5,-0.0,2.0]", false),
+            ("[1.5,1.5]", false),
+            ("[2.0,1.5]", false),
+        ] {
+            assert_eq!(accepts(&plan, 1, text.as_bytes(), 0), as_set, "{text}");
+            assert!(accepts(&plan, 2, text.as_bytes(), 0), "{text}");
         }
     }
 }

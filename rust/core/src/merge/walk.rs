@@ -332,8 +332,12 @@ impl<'a> Keys<'a> {
 fn is_doubtful(plan: &Plan, shape: Option<&Node>, merged: &Value<'_>) -> bool {
     match (shape, merged) {
         (Some(Node::Opaque), Value::List(_) | Value::Dict(_)) => true,
-        // Of such elements, some may be equal whose texts are not.
-        (Some(Node::Set(items)), _) if matches!(plan.node(items.item), Node::Opaque) => true,
+        // Of such elements, some may be equal whose texts are not: of floats, 0.0 and -0.0.
+        (Some(Node::Set(items)), _)
+            if matches!(plan.node(items.item), Node::Opaque | Node::Float { .. }) =>
+        {
+            true
+        }
         (Some(Node::Tuple(_)), Value::Dict(_)) => true,
         (Some(Node::List(items) | Node::Set(items)), Value::List(list)) => list.len() > items.max,
         (Some(Node::Dict(items)), Value::Dict(members)) => members.len() > items.max,
