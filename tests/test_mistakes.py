@@ -154,3 +154,17 @@ def test_entities_are_no_ledger(tmp_path: Path) -> None:
     file.write_text('[{"name": "Ada"}]')
     with pytest.raises(LoadError, match=r"people\.json: record 0.* a source of dump_sources\(\)"):
         build(track_sources=True).load_sources(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"name": "Ada"}\n{"name": "Bob"}\n', "of JSON Lines, make an array first"),
+        ('[{"age": 36}]', "give it a default, or convert the records with migrate="),
+    ],
+)
+def test_a_file_of_something_else(text: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "records.json"
+    file.write_text(text)
+    with pytest.raises(LoadError, match=re.escape(told)):
+        build().load_data(file)

@@ -151,7 +151,10 @@ class Restorer(Generic[T]):
                     _remove(record, fault["loc"])
                 return self._validate(json.dumps(record).encode())
         path = path_of(faults[0], raw)
-        raise LoadError(faults[0]["msg"], path=path) from refused
+        what = faults[0]["msg"]
+        if faults[0]["type"] == "missing":
+            what += "; give it a default, or convert the records with migrate="
+        raise LoadError(what, path=path) from refused
 
     def _drop(self, raw: bytes, unknown: list[ErrorDetails]) -> None:
         """Count what is left out, or refuse to leave it out."""

@@ -70,6 +70,12 @@ impl<'a, 'b> Reader<'a, 'b> {
             Some(0xef) if self.window.rest().starts_with(b"\xef\xbb\xbf") => {
                 return Err(self.fault("a byte order mark; save the file as UTF-8 without one"));
             }
+            Some(b'{') => {
+                return Err(self.fault(
+                    "a JSON array of records was expected, not an object; of JSON Lines, make an \
+                     array first",
+                ));
+            }
             Some(_) => return Err(self.fault("a JSON array of records was expected")),
             None => return Err(self.fault("the file is empty")),
         }
