@@ -276,3 +276,21 @@ def test_a_merge_that_the_member_forbids_is_refused() -> None:
         memory.add(cls(value=Few(words=["c"])))
     memory.add(cls(value=Cat(name="x")))
     assert memory.items == [cls(value=Cat(name="x"))]
+
+
+@pytest.mark.parametrize("lists", ["union", "append"])
+def test_lists_of_two_types_are_two_kinds(lists: Any) -> None:
+    cls: Any = create_model("Holder", key=(str, "k"), value=(list[int] | list[str] | None, None))
+    for values, wanted in [
+        (([1], [2]), [1, 2]),
+        (([1], ["a"]), ["a"]),
+        (([1], [2], ["a"]), ["a"]),
+        (([1], [2], ["a"], ["b"], [], [3], [4]), [3, 4]),
+        ((["a"], [], ["b"]), ["a", "b"]),
+    ]:
+        items = [cls(value=value) for value in values]
+        at_once, one_by_one = OMem(cls, "key", lists=lists), OMem(cls, "key", lists=lists)
+        at_once.add(items)
+        for item in items:
+            one_by_one.add(item)
+        assert at_once.items == one_by_one.items == [cls(value=wanted)]

@@ -1,18 +1,18 @@
-//! Which member of a union two objects are of: values of different members are not mixed.
+//! Which member of a union two objects or arrays are of: values of different members are not mixed.
 //!
 //! A record does not say which member wrote a value. But a model writes all of its fields and no
 //! others, in order, each as its type has it, so that its text tells. Only where it leaves doubt, as
-//! with a serializer of the model's own, are both merged key by key, for Pydantic to judge.
+//! with a serializer of the model's own, are both merged by their JSON kind, for Pydantic to judge.
 
 use super::value::Value;
 use super::{holding, may_begin, split};
 use crate::check::accepts;
 use crate::plan::{Model, Node, NodeId, Plan};
 
-/// What two objects that meet are.
+/// What two objects or two arrays that meet are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Met {
-    /// Values of the only node that takes objects.
+    /// Values of the only node that takes such.
     Only,
     /// Both are of this member of a union; `None` where nobody knows.
     Same(Option<NodeId>),
@@ -38,15 +38,17 @@ impl<'p> Unions<'p> {
         Unions { plan, judged }
     }
 
-    /// What two objects are by the node that they stand at.
+    /// What two objects or arrays are by the node that they stand at.
     pub(super) fn meet(&self, node: Option<NodeId>, existing: &Value<'_>, incoming: &[u8]) -> Met {
-        let members = node.map_or_else(Vec::new, |node| self.members(node));
+        let Some(node) = node.filter(|&node| self.is_union(node)) else { return Met::Only };
+        let members = self.members(node, incoming.first().copied().unwrap_or(0));
         if members.len() < 2 {
             return Met::Only;
         }
         let mut old = members.clone();
         match existing {
             Value::Model(model, _) => old.retain(|&id| self.is_model(id, model)),
+            Value::List(_) => {} // what it holds is spread over several texts
             Value::Dict(dict) => old.retain(|&id| dict.member == Some(id)),
             _ => self.retain_fitting(&mut old, existing.bytes().unwrap_or_default()),
         }
@@ -59,15 +61,28 @@ impl<'p> Unions<'p> {
         both.map_or(Met::Apart, |id| Met::Same(Some(id)))
     }
 
+    /// Whether a node may have several members; most have none, and nothing is allocated for them.
+    fn is_union(&self, node: NodeId) -> bool {
+        match self.plan.node(node) {
+            Node::Nullable(inner) => {
+                matches!(
+                    self.plan.node(*inner),
+                    Node::Nullable(_) | Node::Union(_) | Node::OneOf(_)
+                )
+            }
+            node => matches!(node, Node::Union(_) | Node::OneOf(_)),
+        }
+    }
+
     /// The member of a union that an object is of.
     pub(crate) fn member_of(&self, node: NodeId, text: &[u8]) -> Option<NodeId> {
-        let mut members = self.members(node);
+        let mut members = self.members(node, b'{');
         self.retain_fitting(&mut members, text);
         members.first().copied()
     }
 
-    /// What a union may be where its value is an object; of another node nothing.
-    fn members(&self, node: NodeId) -> Vec<NodeId> {
+    /// What a union may be where the JSON of its value begins so; of another node nothing.
+    fn members(&self, node: NodeId, kind: u8) -> Vec<NodeId> {
         let mut found = Vec::new();
         let mut open = vec![node];
         // A plan that points in a circle without an object in between describes no value.
@@ -77,7 +92,7 @@ impl<'p> Unions<'p> {
             match self.plan.node(id) {
                 Node::Nullable(inner) => open.push(*inner),
                 Node::Union(nodes) | Node::OneOf(nodes) => open.extend(nodes.iter().rev()),
-                _ if id != node && may_begin(self.plan, id, b'{') && !found.contains(&id) => {
+                _ if id != node && may_begin(self.plan, id, kind) && !found.contains(&id) => {
                     found.push(id);
                 }
                 _ => {}
@@ -99,8 +114,8 @@ impl<'p> Unions<'p> {
         members.retain(|_| best > 0 && fits.next() == Some(best));
     }
 
-    /// How sure it is that an object is of a member, 0 where it is not: 3 for a model with just these
-    /// fields, 2 for one that is not covered and may have more, 1 for a dict.
+    /// How sure it is that a value is of a member, 0 where it is not: 3 for a model with just these
+    /// fields, 2 for one that is not covered and may have more, 1 for a dict or an array.
     fn fits(&self, node: NodeId, text: &[u8]) -> u8 {
         let fits = |(node, &(start, end)): (NodeId, &(usize, usize))| {
             self.judged[node as usize] || accepts(self.plan, node, &text[start..end], 0)
@@ -116,7 +131,9 @@ impl<'p> Unions<'p> {
                     false => 0,
                 }
             }
-            Node::Dict(_) => u8::from(fits((node, &(0, text.len())))),
+            Node::Dict(_) | Node::List(_) | Node::Set(_) | Node::Tuple(_) => {
+                u8::from(fits((node, &(0, text.len()))))
+            }
             Node::Any => 1,
             _ => 0,
         }

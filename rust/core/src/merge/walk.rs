@@ -138,18 +138,16 @@ impl<'a> Walk<'a, '_> {
             return Err(Conflict::of("the record is nested too deeply"));
         }
         let (mut shape, mut member) = (self.merger.resolve(node, kind), None);
-        if kind == b'{' {
-            match self.merger.unions.meet(node, existing, incoming) {
-                Met::Only => {}
-                Met::Same(found) => {
-                    shape = found.map(|id| self.merger.plan.node(id));
-                    member = Some(found);
-                }
-                Met::Apart => {
-                    self.replace(existing, Value::Raw(incoming));
-                    return Ok(());
-                }
+        match self.merger.unions.meet(node, existing, incoming) {
+            Met::Apart if incoming != b"[]" => {
+                self.replace(existing, Value::Raw(incoming));
+                return Ok(());
             }
+            Met::Same(found) if kind == b'{' => {
+                shape = found.map(|id| self.merger.plan.node(id));
+                member = Some(found);
+            }
+            _ => {}
         }
         let outer = std::mem::take(&mut self.merged.changed);
         match (kind, shape) {

@@ -126,3 +126,20 @@ fn what_nobody_can_tell_is_judged() {
     assert_eq!(merged(cat, odd), (r#"{"name":"b","toys":[]}"#.to_owned(), true));
     assert_eq!(merged(odd, cat), (r#"{"name":"a","toys":[]}"#.to_owned(), true));
 }
+
+#[test]
+fn lists_of_two_types_are_not_mixed() {
+    let list = |item| Node::List(Items { item, min: 0, max: usize::MAX });
+    let merged = |old: &str, new: &str| merged(vec![list(INT), list(STR)], Node::OneOf, old, new).0;
+    assert_eq!(merged("[1]", "[2]"), "[1,2]");
+    assert_eq!(merged("[1]", r#"["a"]"#), r#"["a"]"#);
+    assert_eq!(merged(r#"["a"]"#, "[1]"), "[1]");
+    assert_eq!(merged("[]", r#"["a"]"#), r#"["a"]"#);
+    assert_eq!(merged("[1]", "[]"), "[1]");
+    // An empty list has nothing to add, whichever members take one.
+    let some = Node::List(Items { item: INT, min: 1, max: usize::MAX });
+    let members = vec![some, list(STR)];
+    assert_eq!(self::merged(members, Node::OneOf, "[1]", "[]").0, "[1]");
+    // What no member takes is united, and Pydantic judges.
+    assert_eq!(merged("[1]", r#"[2,"a"]"#), r#"[1,2,"a"]"#);
+}
