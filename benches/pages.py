@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from benches import plots, report
@@ -73,18 +74,18 @@ def write(folder: Path) -> None:
 
 
 def summary(run: Run, root: str, where: str, pictures: list[str]) -> str:
-    """The measured table: the main verbs, every peer, the largest size that all were asked at."""
+    """The measured table: the main verbs, every peer, the largest size with nearly all answers."""
     rows = [r for r in run.results if r.case in TABLE_CASES and r.kind == "profiles"]
     if not rows:
         raise SystemExit("the run has none of the cases that the table shows")
-    sizes: dict[int, set[str]] = {}
-    for row in rows:
-        sizes.setdefault(row.size, set()).add(row.peer)
-    size = max(sizes, key=lambda n: (len(sizes[n]), n))
+    answered = Counter(row.size for row in rows if row.samples)
+    most = max(answered.values())
+    size = max(size for size, count in answered.items() if count >= 0.9 * most)
+    asked = {row.peer for row in rows if row.size == size}
     found: dict[tuple[str, str], Result] = {(r.case, r.peer): r for r in rows if r.size == size}
     lines = ["| | " + " | ".join(TABLE_TITLES) + " |", "|---" * (len(TABLE_TITLES) + 1) + "|"]
     for entry in ENTRIES:
-        if entry.name in sizes[size]:
+        if entry.name in asked:
             cells = [report.cell(found.get((case, entry.name))) for case in TABLE_CASES]
             title = f"*{entry.title}*" if entry.limit else entry.title
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
