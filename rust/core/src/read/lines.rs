@@ -17,7 +17,7 @@ use super::sink::{Part, Sink};
 use crate::batch::{Item, Span};
 use crate::bytes::HUGE;
 use crate::check::Place;
-use crate::error::{Error, Progress, Result, reserve};
+use crate::error::{Error, Progress, Result, reserve, spare};
 use crate::file::Digest;
 use crate::json::compact::compact;
 use crate::json::scan::validate;
@@ -210,6 +210,7 @@ impl<S: Sink> Reader<'_, S> {
     fn part(&self, from: u64, to: u64) -> Result<Option<Part>> {
         let len = usize::try_from(to - from).unwrap_or(usize::MAX);
         let mut part = Part { bytes: self.supply.take(len)?, ..Part::default() };
+        spare()?;
         let mut places = self.judge.places();
         let (mut at, mut read) = (0, 0);
         let mut comma = false;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::Span;
 use crate::bytes::Bytes;
-use crate::error::{Error, Result, reserve};
+use crate::error::{Error, Result, reserve, spare};
 
 /// The size of chunks that the arena fills by itself.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -75,20 +75,19 @@ impl Arena {
 
     /// Takes a chunk as it is. Nothing of it is live yet.
     pub fn adopt(&mut self, bytes: Bytes) -> Result<u32> {
-        let number = match self.free.last() {
-            Some(&number) => number,
-            None => u32::try_from(self.chunks.len())
-                .map_err(|_| Error::TooLarge { what: "a store holds at most 2^32 chunks" })?,
-        };
-        if self.free.pop().is_none() {
+        if self.free.is_empty() {
+            let number = u32::try_from(self.chunks.len())
+                .map_err(|_| Error::TooLarge { what: "a store holds at most 2^32 chunks" })?;
             reserve(&mut self.chunks, 1)?;
             reserve(&mut self.live, 1)?;
             // Room for the number of every chunk, so that dropping one cannot fail.
-            let more = self.chunks.len() + 1 - self.free.len();
-            reserve(&mut self.free, more)?;
+            reserve(&mut self.free, self.chunks.len() + 1)?;
             self.chunks.push(None);
             self.live.push([0; 2]);
+            self.free.push(number);
         }
+        spare()?;
+        let number = self.free.pop().unwrap_or_default();
         self.held += bytes.len();
         self.chunks[number as usize] = Some(Arc::new(bytes));
         Ok(number)
@@ -221,6 +220,7 @@ fn own(chunk: &mut Option<Arc<Bytes>>, more: usize) -> Result<&mut Vec<u8>> {
     if Arc::get_mut(chunk).is_none() {
         let mut copy = Bytes::with_room(chunk.len().saturating_add(more))?;
         copy.grown().extend_from_slice(chunk);
+        spare()?;
         *chunk = Arc::new(copy);
     }
     let bytes = Arc::make_mut(chunk).grown();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::{Item, Span};
-use crate::error::{Error, Result, reserve};
+use crate::error::{Error, Result, reserve, spare};
 use crate::table::half;
 
 /// Slots of a segment: a mutator copies at most 128 kB per segment that a snapshot holds.
@@ -91,6 +91,7 @@ impl Slots {
             let mut slots = Vec::new();
             reserve(&mut slots, segment.slots.len())?;
             slots.extend_from_slice(&segment.slots);
+            spare()?;
             *segment = Arc::new(Segment { slots, live: segment.live });
         }
         Ok(())
@@ -105,6 +106,7 @@ impl Slots {
         reserve(&mut self.segments, more)?;
         for index in self.len / SEGMENT..segments {
             if index == self.segments.len() {
+                spare()?;
                 self.segments.push(Arc::default());
             }
             self.own((index * SEGMENT) as u32)?;
