@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
+from omem.arguments import whole
 from omem.errors import ReentryError
 from omem.retry import is_transient, wait_before
 from omem.schema import compile_schema
@@ -87,8 +88,8 @@ class StructuredModel(Generic[T]):
         check_client("llm_client", client)
         self._client = client
         self._schema = schema
-        self._max_workers = max(1, max_workers)
-        self._max_retries = max(0, max_retries)
+        self._max_workers = whole("max_workers", max_workers, least=1)
+        self._max_retries = whole("max_retries", max_retries)
         self.calls = 0
         """Requests made so far, retries included."""
 

@@ -18,9 +18,9 @@
 //! the field's default for none.
 //!
 //! **Laws.** `x ⊕ x = x`, but for APPEND, SUM and custom rules. `(x ⊕ y) ⊕ z = x ⊕ (y ⊕ z)` where
-//! everything is set and no field changes between a list, a scalar and the objects of a union, but for sums of
-//! floats and custom rules. Every set value of the incoming record is in the result, unless a rule
-//! prefers the existing one.
+//! everything is set and no field changes between a list, a scalar and the objects of a union, but
+//! for sums of floats and custom rules. Every set value of the incoming record is in the result,
+//! unless a rule prefers the existing one.
 //!
 //! [`merge_pair`] merges two records, [`fold()`] a batch into a store, [`rounds()`] schedules the pairs
 //! for mergers that are no part of this crate.
